@@ -1,0 +1,621 @@
+#include "leader.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+#include "mem.h"
+
+/* How much work lies ready at the node, to hide the way from the interchange (a round trip is 0.3 to 2 ms), and at a
+ * worker, to hide the way from the leader (some 50 us). Both are given up again when a task turns out long: what has
+ * not begun can be taken back, from a worker at once and from a node by RECALL. */
+#define NODE_AHEAD_US 5000.0
+#define WORKER_AHEAD_US 500.0
+#define NODE_AHEAD_MOST 256.0 /* tasks for each worker */
+#define WORKER_AHEAD_MOST 62u
+#define LONG_TASK_US 100000.0 /* a round trip is nothing beside it: nothing is fetched ahead */
+#define MOST_DEPTH 63u
+#define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
+#define FLUSH_BYTES (16u << 20)
+#define KEEP_FUNCTION_BYTES (64u << 20)
+
+enum state { WAITING, RUNNING, DRAINING, ENDING, ENDED };
+enum worker_state { ABSENT, STARTING, READY };
+
+struct worker {
+    enum worker_state state;
+    uint32_t index;
+    struct task_queue given; /* oldest first; the first may be running */
+    uint64_t killed_for; /* the task whose cancellation killed it */
+    bool killed;
+    struct worker *next, *prev; /* in its list by depth */
+};
+
+struct leader {
+    enum state state;
+    struct leader_settings settings;
+    char *host_name, *block_id;
+    struct leader_host host;
+    struct runner *runner;
+    struct runner_events events;
+    struct functions *functions;
+    struct task_queue queue;
+    struct worker *workers;
+    struct {
+        struct worker *first, *last;
+    } by_depth[MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
+    uint64_t depths; /* a bit for each list that is not empty */
+    uint32_t n_ready, n_start_failures, n_given;
+    double task_us; /* what tasks take; 0: not known */
+    uint32_t told_capacity, told_workers;
+    bool told;
+    struct wire_results results;
+    struct parts results_payload;
+    struct buf results_bytes; /* small payloads of the turn */
+    int64_t now_us, last_sent_us, last_heard_us, period_us, threshold_us, grace_until_us;
+    /* how it will end */
+    enum wire_bye bye;
+    char *reason;
+    struct parts exception;
+};
+
+static void send(struct leader *l, struct msg *msg)
+{
+    l->last_sent_us = l->now_us;
+    l->host.send(l->host.arg, msg);
+}
+
+static void flush_results(struct leader *l)
+{
+    struct buf head = {0};
+    if (!l->results.n)
+        return;
+    wire_results_finish(&l->results, &head);
+    send(l, msg_new(&head, &l->results_payload));
+}
+
+static void close_small(struct leader *l)
+{
+    if (!l->results_bytes.n)
+        return;
+    struct bytes *small = buf_take(&l->results_bytes);
+    parts_add(&l->results_payload, small, bytes_data(small), bytes_length(small));
+    bytes_unref(small);
+}
+
+static void answer(struct leader *l, uint64_t id, enum wire_status status, uint32_t time_us, const struct parts *payload)
+{
+    uint64_t n = payload ? payload->length : 0;
+    if (n && n < RUNNER_LENT)
+        parts_copy(payload, (struct place){0, 0}, n, buf_room(&l->results_bytes, (size_t)n));
+    else if (n) {
+        close_small(l);
+        parts_add_range(&l->results_payload, payload, (struct place){0, 0}, n);
+    }
+    wire_results_add(&l->results, id, (uint32_t)n, time_us, status);
+    if (l->results.n == WIRE_MAX_ITEMS || l->results.payload_length >= FLUSH_BYTES) {
+        close_small(l);
+        flush_results(l);
+    }
+}
+
+static void answer_failure(struct leader *l, uint64_t id, enum wire_status status, const struct wire_failure *failure)
+{
+    struct buf record = {0};
+    struct parts payload = {0};
+    wire_put_failure(&record, failure);
+    struct bytes *bytes = buf_take(&record);
+    parts_add(&payload, bytes, bytes_data(bytes), bytes_length(bytes));
+    bytes_unref(bytes);
+    answer(l, id, status, 0, &payload);
+    parts_clear(&payload);
+}
+
+static void give_back(struct leader *l, struct task_queue *tasks)
+{
+    close_small(l);
+    flush_results(l); /* what is answered is told before what is not */
+    while (tasks->n)
+        send(l, tasks_write(tasks, tasks->n < WIRE_MAX_ITEMS ? tasks->n : WIRE_MAX_ITEMS));
+}
+
+/* ---- credit ----------------------------------------------------------------------------------------------------- */
+
+static double at_least(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double at_most(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static uint32_t capacity(const struct leader *l)
+{
+    if (l->state != RUNNING)
+        return 0;
+    double ahead = 0;
+    if (l->task_us > 0 && l->task_us < LONG_TASK_US)
+        ahead = l->n_ready * at_least(1, at_most(NODE_AHEAD_MOST, NODE_AHEAD_US / l->task_us));
+    if (l->settings.most_prefetch >= 0)
+        ahead = at_most(ahead, (double)l->settings.most_prefetch);
+    return l->n_ready + (uint32_t)ahead;
+}
+
+static void tell_credit(struct leader *l, bool always)
+{
+    uint32_t now = capacity(l), told = l->told_capacity;
+    bool differs = !l->told || l->n_ready != l->told_workers;
+    /* Measured times waver: a capacity that differs by less than a quarter is the same. */
+    differs |= now > told ? now - told > told / 4 : told - now > told / 4;
+    if (!differs && !always)
+        return;
+    struct buf head = {0};
+    wire_put_credit(&head, now, l->n_ready, (uint32_t)l->task_us, l->state == DRAINING);
+    l->told = true;
+    l->told_capacity = now;
+    l->told_workers = l->n_ready;
+    send(l, msg_new(&head, NULL));
+}
+
+static void measure(struct leader *l, uint32_t time_us)
+{
+    double t = at_least(1, time_us);
+    l->task_us += (t - l->task_us) * (l->task_us > 0 ? 1.0 / 32 : 1);
+}
+
+static uint32_t depth_limit(const struct leader *l)
+{
+    if (l->task_us <= 0)
+        return 1;
+    return 2 + (uint32_t)at_most(WORKER_AHEAD_MOST - 1, WORKER_AHEAD_US / l->task_us);
+}
+
+/* ---- workers ---------------------------------------------------------------------------------------------------- */
+
+static void list_leave(struct leader *l, struct worker *w, uint32_t depth)
+{
+    *(w->prev ? &w->prev->next : &l->by_depth[depth].first) = w->next;
+    *(w->next ? &w->next->prev : &l->by_depth[depth].last) = w->prev;
+    w->next = w->prev = NULL;
+    if (!l->by_depth[depth].first)
+        l->depths &= ~(UINT64_C(1) << depth);
+}
+
+static void list_join(struct leader *l, struct worker *w, uint32_t depth)
+{
+    w->prev = l->by_depth[depth].last;
+    w->next = NULL;
+    *(w->prev ? &w->prev->next : &l->by_depth[depth].first) = w;
+    l->by_depth[depth].last = w;
+    l->depths |= UINT64_C(1) << depth;
+}
+
+/* Every change of what a ready worker has passes here. */
+static void depth_changed(struct leader *l, struct worker *w, uint32_t before)
+{
+    if (w->state != READY || before == w->given.n)
+        return;
+    list_leave(l, w, before);
+    list_join(l, w, w->given.n);
+}
+
+static void give(struct leader *l, struct worker *w, struct task *task)
+{
+    uint32_t before = w->given.n;
+    task_push_back(&w->given, task);
+    l->n_given++;
+    depth_changed(l, w, before);
+    l->runner->ops->give(l->runner, w->index, task);
+}
+
+/* What the worker has not begun comes back to the front of the queue, in its old order. */
+static uint32_t take_back(struct leader *l, struct worker *w)
+{
+    uint32_t before = w->given.n;
+    uint32_t n = l->runner->ops->take_back(l->runner, w->index);
+    assert(n <= before);
+    for (uint32_t i = 0; i < n; i++)
+        task_push_front(&l->queue, task_pop_last(&w->given));
+    l->n_given -= n;
+    depth_changed(l, w, before);
+    return n;
+}
+
+static struct worker *shallowest(const struct leader *l)
+{
+    return l->depths ? l->by_depth[__builtin_ctzll(l->depths)].first : NULL;
+}
+
+static struct worker *deepest(const struct leader *l)
+{
+    return l->depths ? l->by_depth[63 - __builtin_clzll(l->depths)].first : NULL;
+}
+
+/* Somebody is idle and nothing waits here: what waits behind another's task moves. True: something waits here now. */
+static bool level(struct leader *l)
+{
+    struct worker *poor = shallowest(l), *rich = deepest(l);
+    return poor && poor->given.n == 0 && rich->given.n > 1 && take_back(l, rich);
+}
+
+static void dispatch(struct leader *l)
+{
+    uint32_t limit = depth_limit(l);
+    struct worker *w = shallowest(l);
+    if (l->state != RUNNING || !w || (!l->queue.n && !level(l)))
+        return;
+    /* A worker is filled up when half of what it had is done, not task by task: a message for each would cost more. */
+    if (w->given.n > limit / 2)
+        return;
+    while (l->queue.n && (w = shallowest(l))->given.n < limit)
+        give(l, w, task_pop(&l->queue));
+}
+
+/* ---- ending ----------------------------------------------------------------------------------------------------- */
+
+/* The end begins here. BYE is said at the end of the turn, when the workers are gone: this may be an event of theirs. */
+static void end(struct leader *l, enum wire_bye code, const char *reason, const struct parts *exception)
+{
+    if (l->state >= ENDING)
+        return;
+    for (uint32_t i = 0; i < l->settings.n_workers; i++)
+        take_back(l, &l->workers[i]);
+    give_back(l, &l->queue);
+    l->state = ENDING;
+    l->bye = code;
+    l->reason = mem_text(reason);
+    if (exception)
+        parts_add_range(&l->exception, exception, (struct place){0, 0}, exception->length);
+}
+
+static void say_bye(struct leader *l)
+{
+    struct buf head = {0};
+    l->host.end_runner(l->host.arg);
+    l->state = ENDED;
+    struct wire_text reason = {l->reason, (uint32_t)strlen(l->reason)};
+    wire_put_text(&head, WIRE_BYE, l->bye, reason, l->exception.length);
+    send(l, msg_new(&head, &l->exception));
+    l->host.ended(l->host.arg, l->bye == WIRE_FAILED || l->bye == WIRE_SETUP_RAISED);
+}
+
+static void drain(struct leader *l, int64_t grace_until_us)
+{
+    if (l->state >= ENDING)
+        return;
+    l->grace_until_us = grace_until_us;
+    if (l->state != DRAINING) {
+        l->state = DRAINING;
+        for (uint32_t i = 0; i < l->settings.n_workers; i++)
+            take_back(l, &l->workers[i]);
+        give_back(l, &l->queue);
+        tell_credit(l, true);
+    }
+    if (!l->n_given)
+        end(l, WIRE_ASKED, "", NULL);
+}
+
+static void failed(struct leader *l, const char *reason)
+{
+    char text[1200];
+    snprintf(text, sizeof text, "rank %u on %s: %s", l->settings.rank, l->host_name, reason);
+    log_error("leader_failed reason=\"%s\"", text);
+    end(l, WIRE_FAILED, text, NULL);
+}
+
+/* ---- what the runner tells -------------------------------------------------------------------------------------- */
+
+static void on_stands(void *arg, const char *python_version)
+{
+    struct leader *l = arg;
+    struct buf head = {0};
+    struct wire_node node = {.rank = l->settings.rank,
+                             .pid = l->settings.pid,
+                             .n_workers = l->settings.n_workers,
+                             .n_cores = l->settings.n_cores,
+                             .memory = l->settings.memory,
+                             .host = {l->host_name, (uint32_t)strlen(l->host_name)}};
+    wire_put_node(&head, &node, python_version);
+    send(l, msg_new(&head, NULL));
+}
+
+static void on_failed(void *arg, const char *reason)
+{
+    failed(arg, reason);
+}
+
+static void on_worker_ready(void *arg, uint32_t worker)
+{
+    struct leader *l = arg;
+    struct worker *w = &l->workers[worker];
+    assert(w->state == STARTING);
+    w->state = READY;
+    l->n_ready++;
+    l->n_start_failures = 0;
+    list_join(l, w, 0);
+}
+
+static void on_setup_raised(void *arg, uint32_t worker, const char *reason, const struct parts *exception)
+{
+    struct leader *l = arg;
+    log_error("setup_raised rank=%u worker=%u reason=\"%s\"", l->settings.rank, worker, reason);
+    end(l, WIRE_SETUP_RAISED, reason, exception);
+}
+
+static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
+                      const struct parts *payload)
+{
+    struct leader *l = arg;
+    struct worker *w = &l->workers[worker];
+    uint32_t before = w->given.n;
+    struct task *task = task_pop(&w->given);
+    assert(task);
+    l->n_given--;
+    depth_changed(l, w, before);
+    measure(l, time_us);
+    answer(l, task->id, status, time_us, payload);
+    log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
+              l->settings.rank, worker, status, time_us);
+    task_free(task);
+}
+
+static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
+{
+    struct leader *l = arg;
+    struct worker *w = &l->workers[worker];
+    take_back(l, w);
+    assert(w->given.n <= 1);
+    if (w->state == READY) {
+        list_leave(l, w, w->given.n);
+        l->n_ready--;
+    } else if (!w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
+        char text[1100];
+        snprintf(text, sizeof text, "no worker can be started (exit code %d, signal %d): %s", failure->exit_code,
+                 failure->signal, failure->detail);
+        failed(l, text);
+    }
+    w->state = ABSENT;
+    struct task *task = task_pop(&w->given);
+    log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", l->settings.rank, worker,
+                failure->pid, failure->exit_code, failure->signal, task ? (long long)task->id : -1LL);
+    if (task) {
+        struct wire_failure record = *failure;
+        record.rank = l->settings.rank;
+        record.host = l->host_name;
+        record.block = l->block_id;
+        l->n_given--;
+        if (w->killed && w->killed_for == task->id)
+            answer(l, task->id, WIRE_CANCELLED, 0, NULL);
+        else
+            answer_failure(l, task->id, WIRE_WORKER_LOST, &record);
+        task_free(task);
+    }
+    w->killed = false;
+    if (l->state == RUNNING) {
+        w->state = STARTING;
+        l->runner->ops->start_worker(l->runner, worker);
+    }
+}
+
+/* ---- what the manager says -------------------------------------------------------------------------------------- */
+
+static void on_start(struct leader *l, const struct msg *msg)
+{
+    const struct wire_message *m = &msg->wire;
+    if (l->state != WAITING)
+        return;
+    l->block_id = mem_text_n(m->start.block_id.p, m->start.block_id.n);
+    char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
+    l->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
+    l->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
+    l->state = RUNNING;
+    struct runner_start start = {.rank = l->settings.rank,
+                                 .first_in_node = l->settings.first_in_node,
+                                 .n_in_node = l->settings.n_in_node,
+                                 .n_workers = l->settings.n_workers,
+                                 .cores_alone = l->settings.cores_alone,
+                                 .setup_codec = m->start.setup_codec,
+                                 .block_id = l->block_id,
+                                 .pool_id = pool_id,
+                                 .setup = &msg->payload};
+    l->runner->ops->prepare(l->runner, &start);
+    for (uint32_t i = 0; i < l->settings.n_workers; i++) {
+        l->workers[i].state = STARTING;
+        l->runner->ops->start_worker(l->runner, i);
+    }
+    mem_free(pool_id);
+}
+
+static void on_tasks(struct leader *l, const struct msg *msg)
+{
+    tasks_read(l->functions, msg, &l->queue);
+    if (l->state != RUNNING)
+        give_back(l, &l->queue);
+}
+
+static struct worker *holder(struct leader *l, uint64_t id, struct task **task)
+{
+    for (uint32_t i = 0; i < l->settings.n_workers; i++)
+        if ((*task = task_find(&l->workers[i].given, id)))
+            return &l->workers[i];
+    return NULL;
+}
+
+static void cancelled(struct leader *l, struct task *task)
+{
+    task_remove(&l->queue, task);
+    answer(l, task->id, WIRE_CANCELLED, 0, NULL);
+    task_free(task);
+}
+
+static void on_cancel(struct leader *l, const struct msg *msg)
+{
+    for (uint32_t i = 0; i < msg->wire.count; i++) {
+        uint64_t id = wire_id(&msg->wire, i);
+        struct task *task = task_find(&l->queue, id);
+        struct worker *w = task ? NULL : holder(l, id, &task);
+        if (w && take_back(l, w))
+            task = task_find(&l->queue, id);
+        if (task && task_find(&l->queue, id))
+            cancelled(l, task);
+        else if (w && !(msg->wire.flags & WIRE_KILL)) {
+            struct buf head = {0};
+            wire_put_ids(&head, WIRE_STARTED, 0, &id, 1);
+            send(l, msg_new(&head, NULL));
+        } else if (w && !w->killed) {
+            w->killed = true;
+            w->killed_for = id;
+            l->runner->ops->kill(l->runner, w->index);
+        }
+    }
+}
+
+static void on_recall(struct leader *l, uint32_t wanted)
+{
+    struct task_queue back = {0};
+    for (uint32_t i = 0; i < l->settings.n_workers && l->queue.n < wanted; i++)
+        if (l->workers[i].given.n > 1)
+            take_back(l, &l->workers[i]);
+    while (back.n < wanted && l->queue.n)
+        task_push_front(&back, task_pop_last(&l->queue));
+    if (back.n)
+        give_back(l, &back);
+    else
+        tell_credit(l, true);
+}
+
+void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
+{
+    l->now_us = l->last_heard_us = now_us;
+    if (l->state == ENDED && msg->wire.type != WIRE_TASKS) /* the runner is gone; tasks are given back */
+        return;
+    switch (msg->wire.type) {
+    case WIRE_START:
+        on_start(l, msg);
+        break;
+    case WIRE_TASKS:
+        on_tasks(l, msg);
+        break;
+    case WIRE_CANCEL:
+        on_cancel(l, msg);
+        break;
+    case WIRE_RECALL:
+        on_recall(l, msg->wire.count);
+        break;
+    case WIRE_STOP:
+        if (msg->wire.flags & WIRE_NOW)
+            end(l, WIRE_ASKED, "", NULL);
+        else
+            drain(l, now_us + msg->wire.count * INT64_C(1000));
+        break;
+    case WIRE_HEARTBEAT:
+        break;
+    default:
+        log_warning("message_unexpected rank=%u type=%d", l->settings.rank, msg->wire.type);
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------- */
+
+void leader_on_tick(struct leader *l, int64_t now_us)
+{
+    l->now_us = now_us;
+    if (l->state >= ENDING)
+        return;
+    if (l->period_us && now_us - l->last_heard_us > l->threshold_us) {
+        failed(l, "the manager has been silent for longer than the heartbeat threshold");
+        return;
+    }
+    if (l->period_us && now_us - l->last_sent_us >= l->period_us)
+        send(l, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    if (l->state == DRAINING && now_us >= l->grace_until_us)
+        end(l, WIRE_ASKED, "", NULL);
+}
+
+int64_t leader_deadline_us(const struct leader *l)
+{
+    int64_t next = INT64_MAX;
+    if (l->state >= ENDING)
+        return next;
+    if (l->period_us) {
+        int64_t beat = l->last_sent_us + l->period_us, silence = l->last_heard_us + l->threshold_us + 1;
+        next = beat < silence ? beat : silence;
+    }
+    if (l->state == DRAINING && l->grace_until_us < next)
+        next = l->grace_until_us;
+    return next;
+}
+
+void leader_flush(struct leader *l, int64_t now_us)
+{
+    l->now_us = now_us;
+    if (l->state == ENDED)
+        return;
+    if (l->state == ENDING) {
+        say_bye(l);
+        return;
+    }
+    dispatch(l);
+    l->runner->ops->flush(l->runner);
+    close_small(l);
+    flush_results(l);
+    if (l->state == RUNNING && (l->n_ready || l->told))
+        tell_credit(l, false);
+    if (l->state == DRAINING && !l->n_given)
+        end(l, WIRE_ASKED, "", NULL);
+    if (l->state == ENDING)
+        say_bye(l);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+struct leader *leader_new(const struct leader_settings *settings, const struct leader_host *host,
+                          struct runner *runner, int64_t now_us)
+{
+    assert(settings->n_workers >= 1);
+    struct leader *l = mem_new(sizeof *l);
+    l->settings = *settings;
+    l->host_name = mem_text(settings->host);
+    l->host = *host;
+    l->runner = runner;
+    l->functions = functions_new(KEEP_FUNCTION_BYTES);
+    l->workers = mem_array(settings->n_workers, sizeof *l->workers);
+    for (uint32_t i = 0; i < settings->n_workers; i++)
+        l->workers[i].index = i;
+    l->now_us = l->last_sent_us = l->last_heard_us = now_us;
+    l->events = (struct runner_events){.stands = on_stands,
+                                       .failed = on_failed,
+                                       .worker_ready = on_worker_ready,
+                                       .setup_raised = on_setup_raised,
+                                       .result = on_result,
+                                       .worker_gone = on_worker_gone,
+                                       .arg = l};
+    return l;
+}
+
+const struct runner_events *leader_events(struct leader *l)
+{
+    return &l->events;
+}
+
+void leader_free(struct leader *l)
+{
+    if (!l)
+        return;
+    for (uint32_t i = 0; i < l->settings.n_workers; i++)
+        task_queue_clear(&l->workers[i].given);
+    task_queue_clear(&l->queue);
+    functions_free(l->functions);
+    wire_results_free(&l->results);
+    parts_clear(&l->results_payload);
+    buf_free(&l->results_bytes);
+    mem_free(l->workers);
+    parts_clear(&l->exception);
+    mem_free(l->reason);
+    mem_free(l->host_name);
+    mem_free(l->block_id);
+    mem_free(l);
+}

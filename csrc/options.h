@@ -1,0 +1,30 @@
+/* options.h: the command line of xse-pool. One table makes the parser and --help; xse/options.py is held to it. */
+#ifndef XSE_OPTIONS_H
+#define XSE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct options {
+    const char *connect; /* path of the connect file */
+    const char *block; /* "": the connect file says */
+    const char *runner; /* "fork" or "echo" */
+    const char *python, *expect_python; /* "": the interpreter it was built with; "": any */
+    const char *preload, *path, *working_dir;
+    const char *log_dir; /* "": stderr */
+    const char *accelerators, *affinity; /* names by ';'; none, block, block-reverse, alternating, list:... */
+    int64_t workers_per_rank; /* 0: by what the node has */
+    int64_t max_workers_per_node; /* 0: as many as fit */
+    double cores_per_worker, mem_per_worker; /* GB (2^30 bytes); 0: not counted */
+    int64_t prefetch; /* -1: by measurement */
+    int64_t probe_timeout_s, start_timeout_s, drain_after_s, grace_ms;
+    bool debug, help, version;
+};
+
+/* Texts point into argv. 0, or -1 and err. */
+int options_parse(struct options *options, int argc, char **argv, struct err *err);
+void options_help(void); /* to stdout */
+
+#endif

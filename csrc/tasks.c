@@ -1,0 +1,258 @@
+#include "tasks.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define N_BUCKETS 1024u /* functions alive at once are few; chains stay short into the tens of thousands */
+#define COPY_UNDER 65536u /* smaller things are copied, so that they do not keep a whole message in memory */
+
+struct functions {
+    struct function *buckets[N_BUCKETS];
+    struct function *newest, *oldest; /* that no task uses */
+    uint64_t kept_bytes, keep_bytes; /* in those */
+    uint32_t *free_slots;
+    uint32_t n_free_slots, n_slots;
+    uint32_t last_generation, last_mark;
+};
+
+struct functions *functions_new(uint64_t keep_bytes)
+{
+    struct functions *functions = mem_new(sizeof *functions);
+    functions->keep_bytes = keep_bytes;
+    return functions;
+}
+
+static struct function **bucket(struct functions *functions, const uint8_t *digest)
+{
+    uint32_t hash; /* the digest is one already */
+    memcpy(&hash, digest, sizeof hash);
+    return &functions->buckets[hash % N_BUCKETS];
+}
+
+static void leave_unused(struct functions *functions, struct function *f)
+{
+    *(f->newer ? &f->newer->older : &functions->newest) = f->older;
+    *(f->older ? &f->older->newer : &functions->oldest) = f->newer;
+    f->newer = f->older = NULL;
+    functions->kept_bytes -= f->bytes.length;
+}
+
+static void join_unused(struct functions *functions, struct function *f)
+{
+    f->older = functions->newest;
+    *(f->older ? &f->older->newer : &functions->oldest) = f;
+    functions->newest = f;
+    functions->kept_bytes += f->bytes.length;
+}
+
+static void forget_oldest(struct functions *functions)
+{
+    struct function *f = functions->oldest;
+    leave_unused(functions, f);
+    struct function **at = bucket(functions, f->digest);
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    functions->free_slots = mem_grow(functions->free_slots, functions->n_free_slots + 1, sizeof(uint32_t));
+    functions->free_slots[functions->n_free_slots++] = f->slot;
+    parts_clear(&f->bytes);
+    mem_free(f);
+}
+
+void functions_free(struct functions *functions)
+{
+    if (!functions)
+        return;
+    while (functions->oldest)
+        forget_oldest(functions);
+    mem_free(functions->free_slots);
+    mem_free(functions);
+}
+
+/* n bytes of a payload as parts of their own. Falls back to sharing when there is no memory for a copy. */
+static void keep(struct parts *to, const struct parts *from, struct place at, uint64_t n)
+{
+    struct bytes *copy = n && n < COPY_UNDER && bytes_length(from->v[at.slice].owner) >= COPY_UNDER ? bytes_new(n) : NULL;
+    if (!copy) {
+        parts_add_range(to, from, at, n);
+        return;
+    }
+    parts_copy(from, at, n, bytes_data(copy));
+    parts_add(to, copy, bytes_data(copy), n);
+    bytes_unref(copy);
+}
+
+static struct function *intern(struct functions *functions, struct wire_function f, uint32_t codec,
+                               const struct parts *payload, struct place at)
+{
+    struct function **first = bucket(functions, f.digest);
+    for (struct function *known = *first; known; known = known->next)
+        if (memcmp(known->digest, f.digest, WIRE_DIGEST) == 0 && known->codec == codec)
+            return known;
+    struct function *new = mem_new(sizeof *new);
+    memcpy(new->digest, f.digest, WIRE_DIGEST);
+    keep(&new->bytes, payload, at, f.length);
+    new->codec = codec;
+    new->slot = functions->n_free_slots ? functions->free_slots[--functions->n_free_slots] : functions->n_slots++;
+    new->generation = ++functions->last_generation ? functions->last_generation : ++functions->last_generation;
+    new->home = functions;
+    new->next = *first;
+    *first = new;
+    join_unused(functions, new);
+    return new;
+}
+
+static void use(struct function *f)
+{
+    if (!f->n_tasks++)
+        leave_unused(f->home, f);
+}
+
+static void unuse(struct function *f)
+{
+    struct functions *home = f->home; /* f may be the one to go */
+    if (--f->n_tasks)
+        return;
+    join_unused(home, f);
+    while (home->oldest && home->kept_bytes > home->keep_bytes)
+        forget_oldest(home);
+}
+
+static void insert_after(struct task_queue *queue, struct task *task, struct task *before)
+{
+    task->prev = before;
+    task->next = before ? before->next : queue->first;
+    *(task->prev ? &task->prev->next : &queue->first) = task;
+    *(task->next ? &task->next->prev : &queue->last) = task;
+    queue->n++;
+}
+
+void task_push(struct task_queue *queue, struct task *task)
+{
+    struct task *before = queue->last;
+    while (before && before->priority > task->priority)
+        before = before->prev;
+    insert_after(queue, task, before);
+}
+
+void task_push_back(struct task_queue *queue, struct task *task)
+{
+    insert_after(queue, task, queue->last);
+}
+
+void task_push_front(struct task_queue *queue, struct task *task)
+{
+    insert_after(queue, task, NULL);
+}
+
+void task_remove(struct task_queue *queue, struct task *task)
+{
+    *(task->prev ? &task->prev->next : &queue->first) = task->next;
+    *(task->next ? &task->next->prev : &queue->last) = task->prev;
+    task->next = task->prev = NULL;
+    queue->n--;
+}
+
+struct task *task_pop(struct task_queue *queue)
+{
+    struct task *task = queue->first;
+    if (task)
+        task_remove(queue, task);
+    return task;
+}
+
+struct task *task_pop_last(struct task_queue *queue)
+{
+    struct task *task = queue->last;
+    if (task)
+        task_remove(queue, task);
+    return task;
+}
+
+struct task *task_find(const struct task_queue *queue, uint64_t id)
+{
+    struct task *task = queue->first;
+    while (task && task->id != id)
+        task = task->next;
+    return task;
+}
+
+void task_free(struct task *task)
+{
+    parts_clear(&task->arguments);
+    unuse(task->function);
+    mem_free(task);
+}
+
+void task_queue_clear(struct task_queue *queue)
+{
+    while (queue->first)
+        task_free(task_pop(queue));
+}
+
+void tasks_read(struct functions *functions, const struct msg *msg, struct task_queue *to)
+{
+    const struct wire_message *m = &msg->wire;
+    assert(m->type == WIRE_TASKS);
+    /* A function's codec stands in its runs; a function that no run names is passed over. */
+    struct place *places = mem_array(m->tasks.n_functions, sizeof *places);
+    struct place at = {0, 0};
+    for (uint32_t i = 0; i < m->tasks.n_functions; i++) {
+        places[i] = at;
+        at = parts_step(&msg->payload, at, wire_function(m, i).length);
+    }
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < m->tasks.n_runs; i++) {
+        struct wire_run run = wire_run(m, i);
+        struct function *f =
+            intern(functions, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
+        for (uint32_t j = 0; j < run.n_tasks; j++, index++) {
+            struct task *task = mem_new(sizeof *task);
+            task->function = f;
+            use(f);
+            task->id = wire_id(m, index);
+            task->length = wire_length(m, index);
+            task->priority = run.priority;
+            task->timeout_ms = run.timeout_ms;
+            keep(&task->arguments, &msg->payload, at, task->length);
+            at = parts_step(&msg->payload, at, task->length);
+            task_push(to, task);
+        }
+    }
+    mem_free(places);
+}
+
+struct msg *tasks_write(struct task_queue *from, uint32_t n)
+{
+    struct wire_tasks heads = {0};
+    struct parts payload = {0};
+    struct buf head = {0};
+    assert(n >= 1 && n <= from->n && n <= WIRE_MAX_ITEMS);
+    struct functions *home = from->first->function->home;
+    uint32_t mark = ++home->last_mark ? home->last_mark : ++home->last_mark;
+    struct task *task = from->first;
+    for (uint32_t i = 0; i < n; i++, task = task->next) { /* functions come first in the payload */
+        struct function *f = task->function;
+        if (f->mark == mark)
+            continue;
+        f->mark = mark;
+        f->mark_index = heads.n_functions;
+        wire_tasks_function(&heads, f->digest, f->bytes.length);
+        parts_add_range(&payload, &f->bytes, (struct place){0, 0}, f->bytes.length);
+    }
+    while (n--) {
+        task = task_pop(from);
+        struct wire_run as = {.function = task->function->mark_index,
+                              .priority = task->priority,
+                              .timeout_ms = task->timeout_ms,
+                              .codec = task->function->codec};
+        wire_tasks_add(&heads, task->id, task->length, &as);
+        parts_add_range(&payload, &task->arguments, (struct place){0, 0}, task->length);
+        task_free(task);
+    }
+    wire_tasks_finish(&heads, &head);
+    wire_tasks_free(&heads);
+    return msg_new(&head, &payload);
+}

@@ -1,0 +1,132 @@
+/* messages.h: messages as tests make them, in a line each. */
+#ifndef XSE_TEST_MESSAGES_H
+#define XSE_TEST_MESSAGES_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "msg.h"
+
+static inline void drop_line(void *arg, enum log_level level, const char *line)
+{
+    (void)arg;
+    (void)level;
+    (void)line;
+}
+
+/* What is lost on purpose need not be told on stderr. */
+static inline void quiet(void)
+{
+    log_to(drop_line, NULL, LOG_DEBUG);
+}
+
+/* TASKS with ids first, first + 1, ...; each task's arguments are its id in decimal. One function, named by `letter`. */
+static inline struct msg *make_tasks(uint64_t first, uint32_t n, char letter, int32_t priority)
+{
+    struct wire_tasks tasks = {0};
+    struct buf head = {0}, bytes = {0};
+    struct parts payload = {0};
+    uint8_t digest[WIRE_DIGEST];
+    struct wire_run run = {.priority = priority};
+    memset(digest, letter, sizeof digest);
+    wire_tasks_function(&tasks, digest, 3);
+    buf_put(&bytes, "fun", 3);
+    for (uint32_t i = 0; i < n; i++) {
+        char text[32];
+        int length = snprintf(text, sizeof text, "%llu", (unsigned long long)(first + i));
+        wire_tasks_add(&tasks, first + i, (uint32_t)length, &run);
+        buf_put(&bytes, text, (size_t)length);
+    }
+    wire_tasks_finish(&tasks, &head);
+    wire_tasks_free(&tasks);
+    struct bytes *all = buf_take(&bytes);
+    parts_add(&payload, all, bytes_data(all), bytes_length(all));
+    bytes_unref(all);
+    return msg_new(&head, &payload);
+}
+
+static inline struct msg *make_ids(enum wire_type type, unsigned flags, uint64_t id)
+{
+    struct buf head = {0};
+    wire_put_ids(&head, type, flags, &id, 1);
+    return msg_new(&head, NULL);
+}
+
+static inline struct msg *make_results(uint64_t first, uint32_t n)
+{
+    struct wire_results results = {0};
+    struct buf head = {0};
+    for (uint32_t i = 0; i < n; i++)
+        wire_results_add(&results, first + i, 0, 10, WIRE_VALUE);
+    wire_results_finish(&results, &head);
+    wire_results_free(&results);
+    return msg_new(&head, NULL);
+}
+
+static inline struct msg *make_credit(uint32_t capacity, uint32_t n_workers, uint32_t task_us)
+{
+    struct buf head = {0};
+    wire_put_credit(&head, capacity, n_workers, task_us, false);
+    return msg_new(&head, NULL);
+}
+
+static inline struct msg *make_start(uint32_t period_ms, uint32_t threshold_ms)
+{
+    struct buf head = {0};
+    struct wire_start start = {.n_leaders = 1,
+                               .heartbeat_period_ms = period_ms,
+                               .heartbeat_threshold_ms = threshold_ms,
+                               .block_id = "b",
+                               .pool_id = "p"};
+    wire_put_start(&head, &start);
+    return msg_new(&head, NULL);
+}
+
+/* What was sent, in order: the tests look at it and take it. */
+struct outbox {
+    struct msg *v[4096];
+    uint32_t to[4096];
+    int n;
+};
+
+static inline void outbox_add(struct outbox *out, uint32_t to, struct msg *msg)
+{
+    out->to[out->n] = to;
+    out->v[out->n++] = msg;
+}
+
+static inline void outbox_clear(struct outbox *out)
+{
+    while (out->n)
+        msg_unref(out->v[--out->n]);
+}
+
+static inline int outbox_count(const struct outbox *out, enum wire_type type)
+{
+    int n = 0;
+    for (int i = 0; i < out->n; i++)
+        n += out->v[i]->wire.type == type;
+    return n;
+}
+
+/* The last message of this type; NULL: none. */
+static inline struct msg *outbox_last(const struct outbox *out, enum wire_type type)
+{
+    for (int i = out->n - 1; i >= 0; i--)
+        if (out->v[i]->wire.type == type)
+            return out->v[i];
+    return NULL;
+}
+
+/* Items in all messages of this type. */
+static inline unsigned outbox_items(const struct outbox *out, enum wire_type type)
+{
+    unsigned n = 0;
+    for (int i = 0; i < out->n; i++)
+        if (out->v[i]->wire.type == type)
+            n += out->v[i]->wire.count;
+    return n;
+}
+
+#endif

@@ -1,0 +1,452 @@
+/* leader: which worker gets which task, and what becomes of tasks when workers, or the leader, end. No process, no time:
+ * the runner is a list of what was asked of it, and the clock a number. */
+#include "leader.h"
+
+#include "check.h"
+#include "messages.h"
+
+#define N 3 /* workers */
+
+struct fake { /* a runner whose workers do what the test says */
+    struct runner runner;
+    uint64_t given[N][128];
+    int n_given[N], n_begun[N], n_answered[N]; /* of those in given */
+    int n_started[N], n_killed[N], n_freed;
+};
+
+struct world {
+    struct fake fake;
+    struct outbox out;
+    struct leader *leader;
+    int64_t now_us;
+    int ended, failed;
+};
+
+static struct fake *self_of(struct runner *runner)
+{
+    return (struct fake *)runner;
+}
+
+static void prepare(struct runner *runner, const struct runner_start *start)
+{
+    (void)runner;
+    (void)start;
+}
+
+static void start_worker(struct runner *runner, uint32_t worker)
+{
+    struct fake *f = self_of(runner);
+    f->n_started[worker]++;
+    f->n_given[worker] = f->n_begun[worker] = f->n_answered[worker] = 0;
+}
+
+static void give(struct runner *runner, uint32_t worker, const struct task *task)
+{
+    struct fake *f = self_of(runner);
+    f->given[worker][f->n_given[worker]++] = task->id;
+}
+
+static uint32_t take_back(struct runner *runner, uint32_t worker)
+{
+    struct fake *f = self_of(runner);
+    int n = f->n_given[worker] - f->n_begun[worker];
+    f->n_given[worker] = f->n_begun[worker];
+    return (uint32_t)n;
+}
+
+static void kill_worker(struct runner *runner, uint32_t worker)
+{
+    self_of(runner)->n_killed[worker]++;
+}
+
+static void flush(struct runner *runner)
+{
+    (void)runner;
+}
+
+static void free_runner(struct runner *runner)
+{
+    self_of(runner)->n_freed++;
+}
+
+static const struct runner_ops ops = {prepare, start_worker, give, take_back, kill_worker, flush, free_runner};
+
+static void on_send(void *arg, struct msg *msg)
+{
+    outbox_add(&((struct world *)arg)->out, 0, msg);
+}
+
+static void on_end_runner(void *arg)
+{
+    struct world *w = arg;
+    w->fake.runner.ops->free(&w->fake.runner);
+}
+
+static void on_ended(void *arg, bool failed)
+{
+    struct world *w = arg;
+    w->ended++;
+    w->failed = failed;
+}
+
+static void flush_world(struct world *w)
+{
+    leader_flush(w->leader, w->now_us);
+}
+
+static void say(struct world *w, struct msg *msg)
+{
+    leader_on_message(w->leader, msg, w->now_us);
+    msg_unref(msg);
+    flush_world(w);
+}
+
+static void begin(struct world *w, int64_t most_prefetch)
+{
+    struct leader_settings settings = {
+        .rank = 4, .n_workers = N, .n_in_node = N, .host = "here", .most_prefetch = most_prefetch};
+    struct leader_host host = {on_send, on_end_runner, on_ended, w};
+    memset(w, 0, sizeof *w);
+    w->fake.runner.ops = &ops;
+    w->leader = leader_new(&settings, &host, &w->fake.runner, 0);
+    w->fake.runner.events = *leader_events(w->leader);
+}
+
+static void start(struct world *w, int64_t most_prefetch)
+{
+    begin(w, most_prefetch);
+    w->fake.runner.events.stands(w->fake.runner.events.arg, "3.11.7");
+    say(w, make_start(30000, 120000));
+    for (uint32_t i = 0; i < N; i++)
+        w->fake.runner.events.worker_ready(w->fake.runner.events.arg, i);
+    flush_world(w);
+}
+
+static void end(struct world *w)
+{
+    leader_free(w->leader);
+    outbox_clear(&w->out);
+}
+
+/* The worker begins its next task. */
+static uint64_t begin_task(struct world *w, int worker)
+{
+    CHECK(w->fake.n_begun[worker] < w->fake.n_given[worker], "worker %d has nothing to begin", worker);
+    return w->fake.given[worker][w->fake.n_begun[worker]++];
+}
+
+static void answer(struct world *w, int worker, uint32_t time_us)
+{
+    struct parts payload = {0};
+    w->fake.n_answered[worker]++;
+    w->fake.runner.events.result(w->fake.runner.events.arg, (uint32_t)worker, WIRE_VALUE, time_us, &payload);
+}
+
+static void run_one(struct world *w, int worker, uint32_t time_us)
+{
+    begin_task(w, worker);
+    answer(w, worker, time_us);
+    flush_world(w);
+}
+
+static void lose(struct world *w, int worker)
+{
+    struct wire_failure failure = {.pid = 77, .exit_code = -1, .signal = 11, .host = "", .block = "", .detail = "dead"};
+    w->fake.runner.events.worker_gone(w->fake.runner.events.arg, (uint32_t)worker, &failure);
+    flush_world(w);
+}
+
+static int in_hand(const struct world *w, int worker)
+{
+    return w->fake.n_given[worker] - w->fake.n_answered[worker];
+}
+
+/* ---- promises --------------------------------------------------------------------------------------------------- */
+
+static void it_presents_its_node_and_then_its_credit(void)
+{
+    struct world w;
+    start(&w, -1);
+    struct msg *node = outbox_last(&w.out, WIRE_NODE), *credit = outbox_last(&w.out, WIRE_CREDIT);
+    CHECK(node && node->wire.node.node.rank == 4 && node->wire.node.node.n_workers == N, "no NODE as it should be");
+    CHECK(credit && credit->wire.count == N && credit->wire.credit.n_workers == N, "no CREDIT for each worker");
+    end(&w);
+}
+
+static void tasks_go_to_free_workers_one_each_while_nothing_is_measured(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 5, 'f', 0));
+    for (int i = 0; i < N; i++)
+        CHECK_EQUAL(in_hand(&w, i), 1);
+    end(&w);
+}
+
+static void short_tasks_are_given_ahead_and_credit_grows(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 200, 'f', 0));
+    run_one(&w, 0, 10);
+    CHECK(in_hand(&w, 0) > 10, "worker 0 has %d", in_hand(&w, 0));
+    struct msg *credit = outbox_last(&w.out, WIRE_CREDIT);
+    CHECK(credit->wire.count > 100, "capacity %u", credit->wire.count);
+    CHECK_EQUAL(credit->wire.credit.task_us, 10);
+    end(&w);
+}
+
+static void nothing_is_fetched_ahead_of_long_tasks(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 3, 'f', 0));
+    run_one(&w, 0, 1000000);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.count, N);
+    end(&w);
+}
+
+static void a_user_can_cap_what_is_fetched_ahead(void)
+{
+    struct world w;
+    start(&w, 2);
+    say(&w, make_tasks(1, 3, 'f', 0));
+    run_one(&w, 0, 10);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.count, N + 2);
+    end(&w);
+}
+
+static void no_task_waits_behind_a_running_one_while_another_worker_is_free(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 100, 'f', 0));
+    for (int i = 0; i < N; i++)
+        run_one(&w, i, 10); /* they have many each now */
+    begin_task(&w, 0); /* and this one takes long */
+    for (int round = 0; round < 200; round++)
+        for (int i = 1; i < N; i++)
+            if (w.fake.n_begun[i] < w.fake.n_given[i])
+                run_one(&w, i, 10);
+    CHECK_EQUAL(in_hand(&w, 0), 1);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 99);
+    end(&w);
+}
+
+static void a_lost_worker_costs_the_task_it_ran_and_no_other(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 60, 'f', 0));
+    run_one(&w, 0, 10);
+    uint64_t running = begin_task(&w, 0);
+    int before = in_hand(&w, 0);
+    CHECK(before > 1, "only %d", before);
+    lose(&w, 0);
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(results->wire.count, 1);
+    CHECK_EQUAL(wire_id(&results->wire, 0), running);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_WORKER_LOST);
+    CHECK_EQUAL(w.fake.n_started[0], 2); /* replaced */
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.n_workers, N - 1);
+    for (int round = 0; round < 100; round++)
+        for (int i = 1; i < N; i++)
+            if (w.fake.n_begun[i] < w.fake.n_given[i])
+                run_one(&w, i, 10);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 60);
+    end(&w);
+}
+
+static void a_worker_that_died_idle_costs_nothing(void)
+{
+    struct world w;
+    start(&w, -1);
+    lose(&w, 1);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RESULTS), 0);
+    CHECK_EQUAL(w.fake.n_started[1], 2);
+    end(&w);
+}
+
+static void workers_that_never_start_end_the_block_with_the_reason(void)
+{
+    struct world w;
+    begin(&w, -1);
+    say(&w, make_start(30000, 120000));
+    for (int i = 0; i < 3; i++)
+        lose(&w, 0);
+    struct msg *bye = outbox_last(&w.out, WIRE_BYE);
+    CHECK(bye && bye->wire.count == WIRE_FAILED, "no BYE");
+    CHECK(bye && memmem(bye->wire.text.p, bye->wire.text.n, "dead", 4), "the reason is not in it");
+    CHECK_EQUAL(w.ended, 1);
+    CHECK_EQUAL(w.failed, 1);
+    CHECK_EQUAL(w.fake.n_freed, 1);
+    end(&w);
+}
+
+static void a_setup_that_raises_ends_the_block_with_the_exception(void)
+{
+    struct world w;
+    struct parts exception = {0};
+    struct bytes *bytes = bytes_new(4);
+    memcpy(bytes_data(bytes), "boom", 4);
+    parts_add(&exception, bytes, bytes_data(bytes), 4);
+    bytes_unref(bytes);
+    begin(&w, -1);
+    say(&w, make_start(30000, 120000));
+    w.fake.runner.events.setup_raised(w.fake.runner.events.arg, 0, "it raised", &exception);
+    flush_world(&w);
+    struct msg *bye = outbox_last(&w.out, WIRE_BYE);
+    CHECK(bye && bye->wire.count == WIRE_SETUP_RAISED && bye->payload.length == 4, "no BYE with the exception");
+    parts_clear(&exception);
+    end(&w);
+}
+
+static void cancel_drops_what_has_not_begun_and_tells_what_has(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 5, 'f', 0));
+    uint64_t running = begin_task(&w, 0);
+    say(&w, make_ids(WIRE_CANCEL, 0, running));
+    CHECK_EQUAL(wire_id(&outbox_last(&w.out, WIRE_STARTED)->wire, 0), running);
+    say(&w, make_ids(WIRE_CANCEL, 0, w.fake.given[1][0])); /* given, not begun */
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    say(&w, make_ids(WIRE_CANCEL, 0, 5)); /* in the queue */
+    results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(wire_id(&results->wire, 0), 5);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    int n = w.out.n;
+    say(&w, make_ids(WIRE_CANCEL, 0, 999)); /* not known */
+    CHECK_EQUAL(w.out.n, n);
+    end(&w);
+}
+
+static void cancel_with_kill_ends_the_worker_and_answers_cancelled(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 1, 'f', 0));
+    int worker = in_hand(&w, 0) ? 0 : in_hand(&w, 1) ? 1 : 2;
+    uint64_t running = begin_task(&w, worker);
+    say(&w, make_ids(WIRE_CANCEL, WIRE_KILL, running));
+    CHECK_EQUAL(w.fake.n_killed[worker], 1);
+    lose(&w, worker);
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(wire_id(&results->wire, 0), running);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    end(&w);
+}
+
+static void recall_gives_back_what_has_not_begun(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 100, 'f', 0));
+    run_one(&w, 0, 10);
+    begin_task(&w, 0);
+    outbox_clear(&w.out);
+    say(&w, msg_bare(WIRE_RECALL, 0, 50));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 50);
+    outbox_clear(&w.out);
+    say(&w, msg_bare(WIRE_RECALL, 0, 10000));
+    CHECK(outbox_items(&w.out, WIRE_TASKS) >= 45, "%u", outbox_items(&w.out, WIRE_TASKS));
+    outbox_clear(&w.out);
+    for (int i = 0; i < N; i++)
+        while (w.fake.n_begun[i] < w.fake.n_given[i])
+            begin_task(&w, i);
+    say(&w, msg_bare(WIRE_RECALL, 0, 1));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 0);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_CREDIT), 1); /* so that it is over all the same */
+    end(&w);
+}
+
+static void stop_gives_back_waits_for_what_runs_and_says_bye(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 10, 'f', 0));
+    begin_task(&w, 0);
+    say(&w, msg_bare(WIRE_STOP, 0, 5000));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 9);
+    CHECK_EQUAL(w.ended, 0);
+    answer(&w, 0, 10);
+    flush_world(&w);
+    CHECK_EQUAL(w.ended, 1);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 1);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_BYE)->wire.count, WIRE_ASKED);
+    CHECK_EQUAL(w.fake.n_freed, 1);
+    end(&w);
+}
+
+static void the_grace_of_a_stop_runs_out(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 1, 'f', 0));
+    begin_task(&w, in_hand(&w, 0) ? 0 : in_hand(&w, 1) ? 1 : 2);
+    say(&w, msg_bare(WIRE_STOP, 0, 5000));
+    CHECK_EQUAL(leader_deadline_us(w.leader), 5000000);
+    w.now_us = 5000000;
+    leader_on_tick(w.leader, w.now_us);
+    flush_world(&w);
+    CHECK_EQUAL(w.ended, 1);
+    end(&w);
+}
+
+static void stop_now_does_not_wait(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 10, 'f', 0));
+    begin_task(&w, 0);
+    say(&w, msg_bare(WIRE_STOP, WIRE_NOW, 0));
+    CHECK_EQUAL(w.ended, 1);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 9);
+    say(&w, make_tasks(50, 3, 'f', 0)); /* too late: given back */
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 12);
+    end(&w);
+}
+
+static void a_silent_manager_is_given_up_and_a_quiet_leader_is_not(void)
+{
+    struct world w;
+    start(&w, -1);
+    outbox_clear(&w.out);
+    w.now_us = 30000000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_HEARTBEAT), 1);
+    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    w.now_us = 149000000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.ended, 0);
+    w.now_us = 150000002;
+    leader_on_tick(w.leader, w.now_us);
+    flush_world(&w);
+    CHECK_EQUAL(w.ended, 1);
+    CHECK_EQUAL(w.failed, 1);
+    end(&w);
+}
+
+int main(void)
+{
+    quiet();
+    it_presents_its_node_and_then_its_credit();
+    tasks_go_to_free_workers_one_each_while_nothing_is_measured();
+    short_tasks_are_given_ahead_and_credit_grows();
+    nothing_is_fetched_ahead_of_long_tasks();
+    a_user_can_cap_what_is_fetched_ahead();
+    no_task_waits_behind_a_running_one_while_another_worker_is_free();
+    a_lost_worker_costs_the_task_it_ran_and_no_other();
+    a_worker_that_died_idle_costs_nothing();
+    workers_that_never_start_end_the_block_with_the_reason();
+    a_setup_that_raises_ends_the_block_with_the_exception();
+    cancel_drops_what_has_not_begun_and_tells_what_has();
+    cancel_with_kill_ends_the_worker_and_answers_cancelled();
+    recall_gives_back_what_has_not_begun();
+    stop_gives_back_waits_for_what_runs_and_says_bye();
+    the_grace_of_a_stop_runs_out();
+    stop_now_does_not_wait();
+    a_silent_manager_is_given_up_and_a_quiet_leader_is_not();
+    return check_end("leader");
+}

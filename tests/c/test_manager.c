@@ -1,0 +1,427 @@
+/* manager: how a block begins, which rank gets which task, what goes up, and how a block ends. Messages in, messages out,
+ * and the clock is a number. */
+#include "manager.h"
+
+#include "check.h"
+#include "messages.h"
+
+#define UP 1000000u /* "rank" of the interchange in the outbox */
+
+struct world {
+    struct outbox out;
+    struct manager *manager;
+    int64_t now_us;
+    uint32_t n_ranks;
+    int over, exit_code, orderly;
+    char reason[256];
+};
+
+static void on_to_rank(void *arg, uint32_t rank, struct msg *msg)
+{
+    outbox_add(&((struct world *)arg)->out, rank, msg);
+}
+
+static void on_to_interchange(void *arg, struct msg *msg)
+{
+    outbox_add(&((struct world *)arg)->out, UP, msg);
+}
+
+static void on_over(void *arg, int exit_code, bool orderly, const char *reason)
+{
+    struct world *w = arg;
+    w->over++;
+    w->exit_code = exit_code;
+    w->orderly = orderly;
+    snprintf(w->reason, sizeof w->reason, "%s", reason);
+}
+
+static void flush(struct world *w)
+{
+    manager_flush(w->manager, w->now_us);
+}
+
+static void from_rank(struct world *w, uint32_t rank, struct msg *msg)
+{
+    manager_on_rank(w->manager, rank, msg, w->now_us);
+    msg_unref(msg);
+    flush(w);
+}
+
+static void from_interchange(struct world *w, struct msg *msg)
+{
+    manager_on_interchange(w->manager, msg, w->now_us);
+    msg_unref(msg);
+    flush(w);
+}
+
+static struct msg *make_node(uint32_t rank, uint32_t n_workers)
+{
+    struct buf head = {0};
+    struct wire_node node = {.rank = rank, .pid = 10 + rank, .n_workers = n_workers, .host = {"n", 1}};
+    wire_put_node(&head, &node, "3.11.7");
+    return msg_new(&head, NULL);
+}
+
+static struct msg *make_welcome(void)
+{
+    struct buf head = {0};
+    struct wire_start welcome = {.heartbeat_period_ms = 30000, .heartbeat_threshold_ms = 120000};
+    wire_put_welcome(&head, &welcome);
+    return msg_new(&head, NULL);
+}
+
+static void begin(struct world *w, uint32_t n_ranks, int64_t drain_after_us)
+{
+    struct manager_settings settings = {.n_ranks = n_ranks,
+                                        .block_id = "7",
+                                        .pool_id = "p",
+                                        .xse_version = "1",
+                                        .mpi = "MPI",
+                                        .zmq = "4",
+                                        .start_timeout_us = 60000000,
+                                        .drain_after_us = drain_after_us,
+                                        .grace_ms = 1000};
+    struct manager_host host = {on_to_rank, on_to_interchange, on_over, w};
+    memset(w, 0, sizeof *w);
+    w->n_ranks = n_ranks;
+    w->manager = manager_new(&settings, &host, 0);
+}
+
+/* Running, each rank with so many workers and credit for twice as many. */
+static void start(struct world *w, uint32_t n_ranks, uint32_t n_workers)
+{
+    begin(w, n_ranks, 0);
+    for (uint32_t i = 0; i < n_ranks; i++)
+        from_rank(w, i, make_node(i, n_workers));
+    from_interchange(w, make_welcome());
+    for (uint32_t i = 0; i < n_ranks; i++)
+        from_rank(w, i, make_credit(2 * n_workers, n_workers, 50));
+}
+
+static void end(struct world *w)
+{
+    manager_free(w->manager);
+    outbox_clear(&w->out);
+}
+
+static unsigned sent_to(const struct world *w, uint32_t to, enum wire_type type)
+{
+    unsigned n = 0;
+    for (int i = 0; i < w->out.n; i++)
+        if (w->out.to[i] == to && w->out.v[i]->wire.type == type)
+            n += w->out.v[i]->wire.count ? w->out.v[i]->wire.count : 1;
+    return n;
+}
+
+static void bye_from_all(struct world *w)
+{
+    for (uint32_t i = 0; i < w->n_ranks; i++)
+        from_rank(w, i, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+}
+
+/* ---- promises --------------------------------------------------------------------------------------------------- */
+
+static void it_registers_when_every_rank_stands_and_starts_them_when_welcome(void)
+{
+    struct world w;
+    begin(&w, 3, 0);
+    from_rank(&w, 0, make_node(0, 2));
+    from_rank(&w, 2, make_node(2, 4));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_REGISTER), 0);
+    from_rank(&w, 1, make_node(1, 3));
+    struct msg *hello = outbox_last(&w.out, WIRE_REGISTER);
+    CHECK(hello && hello->wire.count == 3, "no REGISTER with three nodes");
+    from_interchange(&w, make_welcome());
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_START), 3);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_START)->wire.start.first_worker, 5);
+    end(&w);
+}
+
+static void its_credit_is_the_sum(void)
+{
+    struct world w;
+    start(&w, 4, 3);
+    struct msg *credit = outbox_last(&w.out, WIRE_CREDIT);
+    CHECK_EQUAL(credit->wire.count, 24);
+    CHECK_EQUAL(credit->wire.credit.n_workers, 12);
+    CHECK_EQUAL(credit->wire.credit.task_us, 50);
+    end(&w);
+}
+
+static void tasks_are_shared_out_evenly_waiting_workers_first(void)
+{
+    struct world w;
+    start(&w, 4, 3);
+    from_interchange(&w, make_tasks(1, 8, 'f', 0));
+    for (uint32_t i = 0; i < 4; i++)
+        CHECK_EQUAL(sent_to(&w, i, WIRE_TASKS), 2);
+    from_interchange(&w, make_tasks(9, 4, 'f', 0));
+    for (uint32_t i = 0; i < 4; i++)
+        CHECK_EQUAL(sent_to(&w, i, WIRE_TASKS), 3); /* every worker has one before any has two */
+    from_interchange(&w, make_tasks(13, 40, 'f', 0));
+    for (uint32_t i = 0; i < 4; i++)
+        CHECK_EQUAL(sent_to(&w, i, WIRE_TASKS), 6); /* and no more than the credit */
+    end(&w);
+}
+
+static void a_result_is_a_new_credit(void)
+{
+    struct world w;
+    start(&w, 1, 2);
+    from_interchange(&w, make_tasks(1, 10, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 4);
+    from_rank(&w, 0, make_results(1, 2));
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 6);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 2);
+    end(&w);
+}
+
+static void results_of_one_turn_go_up_in_one_message(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_interchange(&w, make_tasks(1, 6, 'f', 0));
+    for (uint32_t i = 0; i < 3; i++) {
+        struct msg *results = make_results(1 + 2 * i, 2);
+        manager_on_rank(w.manager, i, results, w.now_us);
+        msg_unref(results);
+    }
+    flush(&w);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RESULTS), 1);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 6);
+    end(&w);
+}
+
+static void results_that_were_not_asked_for_go_nowhere(void)
+{
+    struct world w;
+    quiet();
+    start(&w, 1, 2);
+    from_rank(&w, 0, make_results(1, 2));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 0);
+    end(&w);
+}
+
+static void tasks_that_wait_at_one_rank_move_when_another_is_idle(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    from_interchange(&w, make_tasks(1, 4, 'f', 0));
+    from_rank(&w, 0, make_results(1, 1));
+    from_rank(&w, 0, make_results(3, 1)); /* whichever it had: it has none now */
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_RECALL), 0); /* those tasks are short: they may be done already */
+    w.now_us = 10000;
+    manager_on_tick(w.manager, w.now_us);
+    flush(&w);
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_RECALL), 1);
+    outbox_clear(&w.out);
+    from_rank(&w, 1, make_tasks(4, 1, 'f', 0)); /* it gives one back */
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 1);
+    end(&w);
+}
+
+static void what_the_interchange_recalls_goes_up(void)
+{
+    struct world w;
+    start(&w, 1, 1);
+    from_interchange(&w, make_tasks(1, 2, 'f', 0));
+    from_interchange(&w, msg_bare(WIRE_RECALL, 0, 5));
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_RECALL), 1);
+    from_rank(&w, 0, make_tasks(2, 1, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 1);
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 2); /* not sent down again */
+    end(&w);
+}
+
+static void a_recall_of_nothing_is_answered_by_credit(void)
+{
+    struct world w;
+    start(&w, 1, 1);
+    outbox_clear(&w.out);
+    from_interchange(&w, msg_bare(WIRE_RECALL, 0, 5));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_CREDIT), 2); /* one message; sent_to counts its capacity */
+    end(&w);
+}
+
+static void cancel_drops_what_waits_here_and_asks_ranks_for_the_rest(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    from_interchange(&w, make_tasks(1, 20, 'f', 0));
+    from_interchange(&w, make_ids(WIRE_CANCEL, 0, 20));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 1);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_CANCEL), 0);
+    from_interchange(&w, make_ids(WIRE_CANCEL, 0, 1));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_CANCEL), 2);
+    end(&w);
+}
+
+static void a_cancelled_task_that_comes_back_is_not_sent_again(void)
+{
+    struct world w;
+    start(&w, 1, 1);
+    from_interchange(&w, make_tasks(1, 2, 'f', 0));
+    from_interchange(&w, make_ids(WIRE_CANCEL, 0, 2));
+    outbox_clear(&w.out);
+    from_rank(&w, 0, make_tasks(2, 1, 'f', 0)); /* it left the rank before the CANCEL came there */
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 0);
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK(results && wire_status_of(&results->wire, 0) == WIRE_CANCELLED, "not answered");
+    end(&w);
+}
+
+static void asked_to_stop_it_stops_all_ranks_and_says_bye_last(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_interchange(&w, make_tasks(1, 30, 'f', 0));
+    outbox_clear(&w.out);
+    from_interchange(&w, msg_bare(WIRE_STOP, WIRE_NOW, 0));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 3);
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 18); /* those beyond the credit */
+    CHECK_EQUAL(w.over, 0);
+    bye_from_all(&w);
+    CHECK_EQUAL(w.over, 1);
+    CHECK_EQUAL(w.exit_code, 0);
+    CHECK_EQUAL(w.orderly, 1);
+    CHECK_EQUAL(w.out.v[w.out.n - 1]->wire.type, WIRE_BYE);
+    end(&w);
+}
+
+static void a_rank_that_fails_ends_the_block_with_its_reason(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_FAILED, "no more paper"));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 2);
+    bye_from_all(&w);
+    struct msg *bye = outbox_last(&w.out, WIRE_BYE);
+    CHECK(bye && bye->wire.count == WIRE_FAILED, "no BYE");
+    CHECK_TEXT(w.reason, "no more paper");
+    CHECK_EQUAL(w.exit_code, 1);
+    end(&w);
+}
+
+static void a_rank_that_fails_before_registration_is_told_all_the_same(void)
+{
+    struct world w;
+    begin(&w, 2, 0);
+    from_rank(&w, 0, make_node(0, 1));
+    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_FAILED, "no Python"));
+    from_rank(&w, 0, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_REGISTER), 1); /* so that the interchange knows whose BYE it is */
+    CHECK(outbox_last(&w.out, WIRE_BYE), "no BYE");
+    end(&w);
+}
+
+static void a_rank_that_never_starts_is_named(void)
+{
+    struct world w;
+    begin(&w, 3, 0);
+    from_rank(&w, 0, make_node(0, 1));
+    w.now_us = 60000000;
+    CHECK_EQUAL(manager_deadline_us(w.manager), 60000000);
+    manager_on_tick(w.manager, w.now_us);
+    w.now_us = manager_deadline_us(w.manager);
+    manager_on_tick(w.manager, w.now_us);
+    CHECK_EQUAL(w.over, 1);
+    CHECK_EQUAL(w.orderly, 0);
+    CHECK(strstr(w.reason, "rank 1"), "%s", w.reason);
+    end(&w);
+}
+
+static void a_silent_rank_ends_the_block(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    for (w.now_us = 15000000; w.now_us < 150000000 && !w.over; w.now_us += 15000000) {
+        struct msg *beat = msg_bare(WIRE_HEARTBEAT, 0, 0);
+        manager_on_rank(w.manager, 0, beat, w.now_us);
+        manager_on_interchange(w.manager, beat, w.now_us);
+        msg_unref(beat);
+        manager_on_tick(w.manager, w.now_us);
+    }
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 2);
+    from_rank(&w, 0, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    w.now_us += 2000000;
+    manager_on_tick(w.manager, w.now_us);
+    CHECK_EQUAL(w.over, 1);
+    CHECK_EQUAL(w.orderly, 0);
+    CHECK(strstr(w.reason, "rank 1 on n has been silent"), "%s", w.reason);
+    end(&w);
+}
+
+static void without_the_interchange_the_block_ends(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    outbox_clear(&w.out);
+    manager_on_interchange_lost(w.manager, "gone", w.now_us);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 2);
+    bye_from_all(&w);
+    CHECK_EQUAL(w.over, 1);
+    CHECK_EQUAL(w.exit_code, 1);
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_BYE), 0);
+    end(&w);
+}
+
+static void a_signal_gives_what_runs_its_grace(void)
+{
+    struct world w;
+    start(&w, 1, 1);
+    manager_on_signal(w.manager, w.now_us);
+    struct msg *stop = outbox_last(&w.out, WIRE_STOP);
+    CHECK(stop && stop->wire.count == 1000 && !stop->wire.flags, "no STOP with the grace");
+    manager_on_signal(w.manager, w.now_us); /* the second, as mpiexec sends it, changes nothing */
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 1);
+    bye_from_all(&w);
+    CHECK_EQUAL(w.exit_code, 1);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_BYE)->wire.count, WIRE_SIGNAL);
+    end(&w);
+}
+
+static void a_drain_takes_no_more_and_waits_for_what_runs(void)
+{
+    struct world w;
+    begin(&w, 1, 90000000);
+    from_rank(&w, 0, make_node(0, 1));
+    from_interchange(&w, make_welcome());
+    from_rank(&w, 0, make_credit(1, 1, 0));
+    w.now_us = 90000000;
+    manager_on_tick(w.manager, w.now_us);
+    struct msg *credit = outbox_last(&w.out, WIRE_CREDIT);
+    CHECK(credit->wire.flags & WIRE_DRAINING, "not draining");
+    CHECK_EQUAL(credit->wire.count, 0);
+    from_interchange(&w, make_tasks(1, 1, 'f', 0)); /* was under way: given back */
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 1);
+    CHECK_EQUAL(w.over, 0);
+    bye_from_all(&w);
+    CHECK_EQUAL(w.exit_code, 0);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_BYE)->wire.count, WIRE_DRAINED);
+    end(&w);
+}
+
+int main(void)
+{
+    quiet();
+    it_registers_when_every_rank_stands_and_starts_them_when_welcome();
+    its_credit_is_the_sum();
+    tasks_are_shared_out_evenly_waiting_workers_first();
+    a_result_is_a_new_credit();
+    results_of_one_turn_go_up_in_one_message();
+    results_that_were_not_asked_for_go_nowhere();
+    tasks_that_wait_at_one_rank_move_when_another_is_idle();
+    what_the_interchange_recalls_goes_up();
+    a_recall_of_nothing_is_answered_by_credit();
+    cancel_drops_what_waits_here_and_asks_ranks_for_the_rest();
+    a_cancelled_task_that_comes_back_is_not_sent_again();
+    asked_to_stop_it_stops_all_ranks_and_says_bye_last();
+    a_rank_that_fails_ends_the_block_with_its_reason();
+    a_rank_that_fails_before_registration_is_told_all_the_same();
+    a_rank_that_never_starts_is_named();
+    a_silent_rank_ends_the_block();
+    without_the_interchange_the_block_ends();
+    a_signal_gives_what_runs_its_grace();
+    a_drain_takes_no_more_and_waits_for_what_runs();
+    return check_end("manager");
+}
