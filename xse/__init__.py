@@ -1,0 +1,61 @@
+"""The Extreme-Scale Executor: many small Python tasks on thousands of nodes, through MPI.
+
+``PoolExecutor`` is a ``concurrent.futures.Executor``; ``ExtremeScaleExecutor`` is for Parsl (``pip install xse[parsl]``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xse.errors import (
+    BrokenPool,
+    InterchangeLost,
+    LaunchError,
+    ManagerLost,
+    OptionError,
+    PayloadTooLarge,
+    RemoteTraceback,
+    SerializationError,
+    TaskTimeout,
+    WorkerLost,
+    XseError,
+)
+from xse.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from xse.executor import ExtremeScaleExecutor
+    from xse.pool import PoolExecutor
+
+__all__ = [
+    "BrokenPool",
+    "ExtremeScaleExecutor",
+    "InterchangeLost",
+    "LaunchError",
+    "ManagerLost",
+    "OptionError",
+    "PayloadTooLarge",
+    "PoolExecutor",
+    "RemoteTraceback",
+    "SerializationError",
+    "TaskTimeout",
+    "WorkerLost",
+    "XseError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The executors are imported when they are asked for: a worker needs neither, and Parsl is an extra."""
+    if name == "PoolExecutor":
+        from xse.pool import PoolExecutor
+
+        return PoolExecutor
+    if name == "ExtremeScaleExecutor":
+        try:
+            from xse.executor import ExtremeScaleExecutor
+        except ModuleNotFoundError as e:
+            if e.name and e.name.split(".")[0] in ("parsl", "typeguard", "psutil"):
+                raise ImportError("ExtremeScaleExecutor needs Parsl: pip install 'xse[parsl]'") from None
+            raise
+        return ExtremeScaleExecutor
+    raise AttributeError(f"module 'xse' has no attribute {name!r}")

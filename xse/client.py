@@ -1,0 +1,535 @@
+"""The client of an interchange: tasks in, futures out. Both executors stand on it.
+
+One thread, ``xse-io``, owns the socket; others reach it through a deque and an eventfd, written only when it sleeps. It
+sends what has piled up and never waits for more. Callbacks that users attach to futures run in a second thread,
+``xse-callbacks``, so that they hold nobody up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import select
+import socket
+import subprocess
+import sys
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as StandardFuture
+from functools import partial
+from typing import Any, TypeAlias
+
+from xse import commands, errors, wire
+from xse.frames import Frames, joined
+from xse.future import Future
+from xse.payload import Function
+from xse.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+Loader: TypeAlias = Callable[[int, wire.Buffer], tuple[Any, BaseException | None]]
+
+MOST_TASKS = 4096  # in one message
+MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
+
+
+class Entry:
+    """A task on its way to the wire."""
+
+    __slots__ = ("data", "function", "future", "priority", "timeout_ms")
+
+    def __init__(self, future: Future, function: Function, data: wire.Buffer, priority: int, timeout_ms: int) -> None:
+        self.future = future
+        self.function = function
+        self.data = data
+        self.priority = priority
+        self.timeout_ms = timeout_ms
+
+
+class Client:
+    """Starts an interchange process and speaks with it.
+
+    ``load`` unpickles results; ``on_event`` is told, in the callback thread, what happens to blocks; ``make_error`` turns
+    a failure record into the exception of a future.
+    """
+
+    def __init__(
+        self,
+        *,
+        load: Loader,
+        on_event: Callable[[commands.Event], None],
+        make_error: Callable[[wire.Status, wire.Failure], Exception] | None = None,
+        name: str = "xse",
+    ) -> None:
+        self._load = load
+        self._on_event = on_event
+        self._make_error = make_error or error_of
+        self._name = name
+        self.futures: dict[int, Future] = {}
+        self._ids = itertools.count(1)
+        self._outbox: deque[Entry] = deque()
+        self._orders: deque[Callable[[], None]] = deque()  # run in the io thread
+        self._requests: dict[int, StandardFuture[commands.Reply]] = {}
+        self._request_numbers = itertools.count(1)
+        self._asleep = False
+        self._closing = False
+        self._broken: Exception | None = None
+        self._state_lock = threading.Lock()
+        self._empty = threading.Event()
+        self._empty.set()  # nobody waits for it
+        self._process: subprocess.Popen[bytes] | None = None
+        self._eventfd = -1
+        self._stream: Stream | None = None
+        self._writing = False  # the socket took less than there was
+        self._thread: threading.Thread | None = None
+        self._callbacks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._callback_thread: threading.Thread | None = None
+        self._watches: dict[int, Callable[[], None]] = {}
+        self._poll = select.poll()
+        self._log_dir = ""
+
+    # ---- life
+
+    def start(self, config: commands.Config, command: Sequence[str] | None = None) -> None:
+        """Start the interchange (``command``, by default ``python -m xse.interchange``) and the threads."""
+        self._log_dir = config.log_dir
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            self._process = subprocess.Popen(
+                command or [sys.executable, "-m", "xse.interchange"],
+                stdin=theirs.fileno(),
+                start_new_session=True,  # Ctrl-C is for the script; it decides
+            )
+        self._stream = Stream(ours)
+        self._order(partial(self._send_request, 0, config))
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._watch(self._eventfd, self._drain_eventfd)
+        self._watch(ours.fileno(), self._read)
+        self._watch_process(self._process.pid)
+        self._callback_thread = threading.Thread(target=self._run_callbacks, name=f"{self._name}-callbacks", daemon=True)
+        self._callback_thread.start()
+        self._thread = threading.Thread(target=self._run, name=f"{self._name}-io", daemon=True)
+        self._thread.start()
+
+    @property
+    def interchange_pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def close(self, timeout: float, reason: Exception | None = None) -> None:
+        """End all blocks and the interchange, within ``timeout`` seconds; futures still open are cancelled.
+
+        May be called from any thread, and again. After it no process of the interchange is left.
+        """
+        with self._state_lock:
+            if self._closing:
+                return
+            self._closing = True
+        if self._thread is None or self._process is None:
+            return
+        asked = self.request(commands.Shutdown())
+        with contextlib.suppress(Exception):  # too slow, or gone: it is ended below in any case
+            asked.result(timeout)
+        try:
+            self._process.wait(max(1.0, timeout / 2))
+        except subprocess.TimeoutExpired:
+            logger.warning("interchange_killed pid=%d reason='it did not end in time'", self._process.pid)
+            self._process.kill()
+            self._process.wait()
+        self._order(self._end_thread)
+        self._thread.join()
+        self._asleep = False  # nobody writes to the eventfd any more: its number will be another's
+        self._answer_all(reason)
+        self._callbacks.put(None)
+        if threading.current_thread() is not self._callback_thread and self._callback_thread:
+            self._callback_thread.join()
+        assert self._stream
+        self._stream.close()
+        os.close(self._eventfd)
+
+    def _end_thread(self) -> None:
+        raise _ThreadEnd
+
+    def fail_all(self, error: Exception) -> None:
+        """Nothing can run any more: this is every open future's answer, and that of every later submit."""
+        with self._state_lock:
+            if self._broken is None:
+                self._broken = error
+        self._answer_all(error)
+
+    def _answer_all(self, error: Exception | None) -> None:
+        """Each once: whoever takes a future out of the table answers it."""
+        self._outbox.clear()
+        while self.futures:
+            try:
+                _, future = self.futures.popitem()
+            except KeyError:  # another thread took the last one
+                break
+            if future.drop() if error is None else future.fail(error):
+                self._callbacks.put(future.run_callbacks)
+        self._empty.set()
+
+    def wait_until_empty(self) -> None:
+        """Until every future has its answer."""
+        self._empty.clear()
+        self._order(self._look_whether_empty)
+        self._empty.wait()
+
+    def _look_whether_empty(self) -> None:
+        if not self.futures:
+            self._empty.set()
+
+    @property
+    def broken(self) -> Exception | None:
+        """Why nothing can run, or None."""
+        return self._broken
+
+    # ---- submitting; any thread
+
+    def submit(
+        self, function: Function, data: wire.Buffer, *, priority: int = 0, timeout_ms: int = 0
+    ) -> Future:
+        """Returns at once. Raises what ``fail_all`` was told."""
+        if self._broken is not None:
+            raise self._broken
+        task_id = next(self._ids)
+        future = Future(task_id, self)
+        self.futures[task_id] = future
+        self._outbox.append(Entry(future, function, data, priority, timeout_ms))
+        if self._asleep:
+            self._wake()
+        if self._broken is not None and self.futures.pop(task_id, None):  # broken between the two looks
+            raise self._broken
+        return future
+
+    def failed(self, error: BaseException) -> Future:
+        """A future that has failed already."""
+        future = Future(next(self._ids), self)
+        future.fail(error)
+        return future
+
+    def cancel(self, future: Future, *, kill: bool) -> bool:
+        """See Future.cancel."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a future cannot be cancelled from within the io thread")
+        self._order(lambda: self._cancel([future.task_id], kill))
+        return future.wait_for_cancel()
+
+    def cancel_all(self) -> None:
+        """Cancel what has not started, without waiting to see which."""
+        self._order(lambda: self._cancel(list(self.futures), False))
+
+    def request(self, request: commands.Request) -> StandardFuture[commands.Reply]:
+        """Ask the interchange; the future fails with InterchangeLost when it is gone."""
+        reply: StandardFuture[commands.Reply] = StandardFuture()
+        number = next(self._request_numbers)
+
+        def send() -> None:
+            if isinstance(self._broken, errors.InterchangeLost):
+                reply.set_exception(self._broken)
+                return
+            self._requests[number] = reply
+            self._send_request(number, request)
+
+        self._order(send)
+        return reply
+
+    def _send_request(self, number: int, request: commands.Request) -> None:
+        data = commands.dumps(request)
+        self._send([wire.Request(number, len(data)).head(), data])
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        if self._asleep:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._asleep = False
+        with contextlib.suppress(OSError):  # closed: nobody sleeps there any more
+            os.eventfd_write(self._eventfd, 1)
+
+    # ---- the io thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                while self._orders:
+                    self._orders.popleft()()
+                if self._outbox and not self._writing:
+                    self._send_tasks()
+                self._serve(sleep=not self._work())
+        except _ThreadEnd:
+            return
+        except Exception as e:  # a mistake of ours: nobody may wait for ever because of it
+            logger.exception("io_thread_failed")
+            self._lost(errors.InterchangeLost(f"the client's io thread failed: {e!r}"))
+
+    def _work(self) -> bool:
+        return bool(self._orders or (self._outbox and not self._writing))
+
+    def _serve(self, sleep: bool) -> None:
+        """Whatever has come; with ``sleep`` wait until something has."""
+        if sleep:
+            self._asleep = True
+            # Whoever appends after this line sees _asleep; whoever appended before it is seen here.
+            sleep = not self._work()
+        for fd, events in self._poll.poll(None if sleep else 0):
+            self._asleep = False
+            if events & select.POLLOUT:
+                self._write()
+            if events & ~select.POLLOUT:
+                self._watches[fd]()
+        self._asleep = False
+
+    def _watch(self, fd: int, ready: Callable[[], None]) -> None:
+        self._watches[fd] = ready
+        self._poll.register(fd, select.POLLIN)
+
+    def _write(self) -> None:
+        assert self._stream
+        if self._stream.flush():
+            self._writing = False
+            self._poll.modify(self._stream, select.POLLIN)
+
+    def _drain_eventfd(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._eventfd)
+
+    def _watch_process(self, pid: int) -> None:
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:  # before Linux 5.3: its end is seen by a thread that waits for it
+            threading.Thread(target=self._wait_for_process, name=f"{self._name}-wait", daemon=True).start()
+            return
+
+        def ended() -> None:
+            self._poll.unregister(fd)
+            os.close(fd)
+            self._process_ended()
+
+        self._watch(fd, ended)
+
+    def _wait_for_process(self) -> None:
+        assert self._process
+        self._process.wait()
+        self._order(self._process_ended)
+
+    def _process_ended(self) -> None:
+        assert self._process
+        self._read()  # what it said before it ended
+        code = self._process.wait()
+        if not self._closing:
+            logger.error("interchange_lost pid=%d exit_code=%d", self._process.pid, code)
+            self._lost(errors.InterchangeLost(f"the interchange (pid {self._process.pid}) {_ended(code)}{self._log_tail()}"))
+        else:
+            self._lost(errors.InterchangeLost("the executor was shut down"))
+
+    def _log_tail(self) -> str:
+        path = os.path.join(self._log_dir, "interchange.log")
+        try:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                lines = f.read().splitlines()[-5:]
+        except OSError:
+            return ""
+        return f"; the last lines of {path}:\n" + "\n".join(lines) if lines else ""
+
+    def _lost(self, error: Exception) -> None:
+        if not self._closing:
+            self.fail_all(error)
+        else:
+            with self._state_lock:
+                self._broken = self._broken or error
+        requests, self._requests = self._requests, {}
+        for reply in requests.values():
+            reply.set_exception(error)
+
+    # ---- out
+
+    def _send(self, parts: list[wire.Buffer]) -> None:
+        assert self._stream
+        if not self._stream.send(parts) and not self._writing:
+            self._writing = True
+            self._poll.modify(self._stream, select.POLLIN | select.POLLOUT)
+
+    def _send_tasks(self) -> None:
+        """One message of what has piled up."""
+        outbox = self._outbox
+        entries: list[Entry] = []
+        n_bytes = 0
+        while outbox and len(entries) < MOST_TASKS and n_bytes < MOST_BYTES:
+            try:
+                entry = outbox.popleft()
+            except IndexError:  # cleared by another thread
+                break
+            entries.append(entry)
+            n_bytes += len(entry.data)
+        if entries:
+            tasks, parts = to_message(entries)
+            self._send([tasks.head(), *joined(parts)])
+
+    def _cancel(self, ids: list[int], kill: bool) -> None:
+        wanted = set(ids)
+        here: set[int] = set()
+        kept: list[Entry] = []
+        for _ in range(len(self._outbox)):  # what others append meanwhile stays behind what was there
+            entry = self._outbox.popleft()
+            if entry.future.task_id in wanted:
+                here.add(entry.future.task_id)
+                self._answer_cancelled(entry.future.task_id)
+            else:
+                kept.append(entry)
+        self._outbox.extendleft(reversed(kept))
+        rest = [i for i in ids if i not in here and i in self.futures]
+        for i in range(0, len(rest), wire.MAX_ITEMS):
+            self._send([wire.Cancel(array("Q", rest[i : i + wire.MAX_ITEMS]), kill).head()])
+        self._look_whether_empty()
+
+    # ---- in
+
+    def _read(self) -> None:
+        stream = self._stream
+        assert stream
+        if stream.fileno() not in self._watches:
+            return
+        try:
+            messages = stream.receive()
+        except wire.WireError as e:  # nothing it says can be understood any more
+            self._lost(errors.InterchangeLost(f"the interchange sent bytes that are no message ({e})"))
+            messages = []
+            stream.ended = True
+        for head, payload in messages:
+            self._take(head, payload)
+        if stream.ended:
+            del self._watches[stream.fileno()]
+            self._poll.unregister(stream)
+
+    def _take(self, head: bytes, payload: Frames) -> None:
+        try:
+            message = wire.decode(head, payload.length)
+            match message:
+                case wire.Results():
+                    self._take_results(message, payload)
+                case wire.Started():
+                    for task_id in message.ids:
+                        future = self.futures.get(task_id)
+                        if future:
+                            future.start()
+                case wire.Reply():
+                    reply = self._requests.pop(message.number, None)
+                    if reply:
+                        reply.set_result(commands.read_reply(payload))
+                case wire.Event():
+                    self._callbacks.put(partial(self._on_event, commands.read_event(payload)))
+                case _:
+                    logger.error("message_unexpected from=interchange type=%s", message.type.name)
+        except (wire.WireError, ValueError) as e:
+            logger.error("message_bad from=interchange error=%s", e)
+
+    def _take_results(self, results: wire.Results, payload: Frames) -> None:
+        at = 0
+        pop, load, callbacks = self.futures.pop, self._load, self._callbacks
+        whole = payload.one(0, payload.length) if payload.length < MOST_BYTES else None
+        for task_id, n, status in zip(results.ids, results.lengths, results.statuses, strict=True):
+            future = pop(task_id, None)
+            if future is None:
+                logger.warning("result_dropped id=%d reason='nobody waits for it'", task_id)
+            elif status <= wire.Status.RAISED:
+                # A small result is copied out, so that it does not keep the whole message in memory.
+                data = bytes(whole[at : at + n]) if whole is not None else payload.one(at, at + n)
+                if future.finish(status, data, load):
+                    callbacks.put(future.run_callbacks)
+            elif status == wire.Status.CANCELLED:
+                if future.drop():
+                    callbacks.put(future.run_callbacks)
+            elif future.fail(self._error(wire.Status(status), payload.one(at, at + n))):
+                callbacks.put(future.run_callbacks)
+            at += n
+        if not self._empty.is_set():
+            self._look_whether_empty()
+
+    def _answer_cancelled(self, task_id: int) -> None:
+        future = self.futures.pop(task_id, None)
+        if future and future.drop():
+            self._callbacks.put(future.run_callbacks)
+
+    def _error(self, status: wire.Status, record: wire.Buffer) -> Exception:
+        try:
+            return self._make_error(status, wire.Failure.unpack(record))
+        except wire.WireError as e:
+            return errors.XseError(f"{status.name}, with a record that cannot be read ({e})")
+
+    # ---- the callback thread
+
+    def _run_callbacks(self) -> None:
+        while (callback := self._callbacks.get()) is not None:
+            try:
+                callback()
+            except Exception:
+                logger.exception("callback_failed")
+
+
+class _ThreadEnd(Exception):
+    """Ends the io thread."""
+
+
+def to_message(entries: Sequence[Entry]) -> tuple[wire.Tasks, list[wire.Buffer]]:
+    """Entries as one TASKS message: each function once, and the parts of its payload."""
+    index: dict[bytes, int] = {}
+    functions: list[wire.Function] = []
+    parts: list[wire.Buffer] = []
+    runs: list[wire.Run] = []
+    key: tuple[Function, int, int] | None = None
+    n_run = 0
+    for entry in entries:
+        now = (entry.function, entry.priority, entry.timeout_ms)
+        if now != key:
+            if key is not None:
+                runs.append(_run(index, key, n_run))
+            if entry.function.digest not in index:
+                index[entry.function.digest] = len(functions)
+                functions.append(wire.Function(entry.function.digest, len(entry.function.data)))
+                parts.append(entry.function.data)
+            key, n_run = now, 0
+        n_run += 1
+    assert key
+    runs.append(_run(index, key, n_run))
+    data = [entry.data for entry in entries]
+    ids = array("Q", [entry.future.task_id for entry in entries])
+    return wire.Tasks(tuple(functions), tuple(runs), ids, array("I", map(len, data))), parts + data
+
+
+def _run(index: dict[bytes, int], key: tuple[Function, int, int], n: int) -> wire.Run:
+    function, priority, timeout_ms = key
+    return wire.Run(index[function.digest], n, priority, timeout_ms, function.codec)
+
+
+def _ended(code: int) -> str:
+    return f"was killed by {errors.signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+
+
+def error_of(status: wire.Status, failure: wire.Failure) -> Exception:
+    """A failure record as an exception of ours."""
+    match status:
+        case wire.Status.WORKER_LOST:
+            return errors.WorkerLost(
+                host=failure.host,
+                rank=failure.rank,
+                pid=failure.pid,
+                signal=failure.signal,
+                exit_code=failure.exit_code,
+                stderr=failure.detail,
+            )
+        case wire.Status.MANAGER_LOST:
+            return errors.ManagerLost(block=failure.block, hosts=failure.host, reason=failure.detail)
+        case wire.Status.TIMEOUT:
+            return errors.TaskTimeout(f"{failure.detail} (pid {failure.pid}, rank {failure.rank} on {failure.host})")
+        case wire.Status.TOO_LARGE:
+            text = f"the result takes {failure.size} bytes, and a message carries at most {failure.limit}"
+            return errors.PayloadTooLarge(text, failure.size, failure.limit)
+        case _:
+            return errors.BrokenPool(failure.detail)
+

@@ -1,0 +1,602 @@
+"""ExtremeScaleExecutor: Parsl over MPI pools. The only file, beside ``parsl_codec``, that imports Parsl."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import os
+import shlex
+import shutil
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+import typeguard
+from parsl.executors.errors import BadStateException, InvalidResourceSpecification, ScalingFailed
+from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
+from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
+from parsl.executors.high_throughput.executor import HighThroughputExecutor
+from parsl.executors.status_handling import BlockProviderExecutor
+from parsl.jobs.states import TERMINAL_STATES, JobState, JobStatus
+from parsl.launchers import SimpleLauncher
+from parsl.providers import LocalProvider
+from parsl.providers.base import ExecutionProvider
+from parsl.serialize.errors import SerializationError
+from parsl.usage_tracking.api import UsageInformation
+from parsl.utils import RepresentationMixin
+
+from xse import commands, errors, launch, parsl_codec, place, wire
+from xse.client import Client, error_of
+from xse.future import Future
+from xse.keys import new_keys
+from xse.options import PoolOptions
+from xse.scratch import make_scratch
+from xse.template import fill
+from xse.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+#: Fields: see ``ExtremeScaleExecutor._fields``. The connect file holds the address, the keys and the pool's options.
+DEFAULT_LAUNCH_CMD = "{mpiexec} {xse_pool} --connect {connect}"
+
+START_TIMEOUT_S = 120.0  # for the interchange to listen
+REQUEST_TIMEOUT_S = 30.0  # for the interchange to answer
+
+
+class WorkerLost(errors.WorkerLost, ParslWorkerLost):
+    """The worker died with the task; what Parsl calls WorkerLost, and what xse does."""
+
+    @property
+    def worker_id(self) -> str:
+        return f"{self.rank}:{self.pid}"
+
+    @property
+    def hostname(self) -> str:
+        return self.host
+
+    __str__ = errors.WorkerLost.__str__
+
+
+class ManagerLost(errors.ManagerLost, ParslManagerLost):
+    """The block died with the task; what Parsl calls ManagerLost, and what xse does."""
+
+    @property
+    def manager_id(self) -> bytes:  # type: ignore[override]
+        return self.block.encode()
+
+    @property
+    def hostname(self) -> str:  # type: ignore[override]
+        return self.hosts
+
+    __str__ = errors.ManagerLost.__str__
+
+
+class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInformation):
+    """Runs Parsl's tasks in MPI pools: one MPI job a block, one connection a block, workers forked on each node.
+
+    Positional arguments are those of Parsl 1.2.0's executor of this name; keyword-only ones those of today's
+    HighThroughputExecutor, with the same meaning, and our own. docs/options.md describes each.
+    """
+
+    @typeguard.typechecked
+    def __init__(
+        self,
+        label: str = "ExtremeScaleExecutor",
+        provider: ExecutionProvider | None = None,
+        launch_cmd: str | None = None,
+        address: str | None = None,
+        worker_ports: tuple[int, int] | None = None,
+        worker_port_range: tuple[int, int] | None = (54000, 55000),
+        interchange_port_range: tuple[int, int] | None = (55000, 56000),
+        storage_access: list[Any] | None = None,
+        working_dir: str | None = None,
+        worker_debug: bool = False,
+        ranks_per_node: int = 1,
+        heartbeat_threshold: int = 120,
+        heartbeat_period: int = 30,
+        managed: bool = True,
+        *,
+        worker_port: int | None = None,
+        encrypted: bool = True,
+        address_probe_timeout: int | None = None,
+        interchange_launch_cmd: Sequence[str] | None = None,
+        prefetch_capacity: int | None = None,
+        max_workers_per_node: int | None = None,
+        cores_per_worker: float = 1.0,
+        mem_per_worker: float | None = None,
+        cpu_affinity: str = "none",
+        available_accelerators: int | Sequence[str] = (),
+        drain_period: int | None = None,
+        worker_logdir_root: str | None = None,
+        block_error_handler: bool | Callable[[BlockProviderExecutor, dict[str, JobStatus]], None] = True,
+        workers_per_rank: int | None = None,
+        preload: Sequence[str] = (),
+        mpi_launcher: str = "auto",
+    ) -> None:
+        super().__init__(
+            provider=provider or LocalProvider(launcher=SimpleLauncher()), block_error_handler=block_error_handler
+        )
+        self.label = label
+        self.launch_cmd = launch_cmd or DEFAULT_LAUNCH_CMD
+        self.address = address
+        self.worker_ports = worker_ports
+        self.worker_port = worker_port
+        self.worker_port_range = worker_port_range
+        self.interchange_port_range = interchange_port_range
+        self.storage_access = storage_access
+        self.working_dir = working_dir
+        self.worker_debug = worker_debug
+        self.ranks_per_node = ranks_per_node
+        self.heartbeat_threshold = heartbeat_threshold
+        self.heartbeat_period = heartbeat_period
+        self.managed = managed
+        self.encrypted = encrypted
+        self.address_probe_timeout = address_probe_timeout
+        self.interchange_launch_cmd = interchange_launch_cmd
+        self.prefetch_capacity = prefetch_capacity
+        self.max_workers_per_node = max_workers_per_node
+        self.cores_per_worker = cores_per_worker
+        self.mem_per_worker = mem_per_worker
+        self.cpu_affinity = cpu_affinity
+        if isinstance(available_accelerators, int):
+            available_accelerators = [str(i) for i in range(available_accelerators)]
+        self.available_accelerators = list(available_accelerators)
+        self.drain_period = drain_period
+        self.worker_logdir_root = worker_logdir_root
+        self.workers_per_rank = workers_per_rank
+        self.preload = preload
+        self.mpi_launcher = mpi_launcher
+        self.run_dir = "."
+        self._check()
+        self._client: Client | None = None
+        self._scratch = ""
+        self._ports: list[int] = []
+        self._keys: dict[str, str] = {}
+        self._listening = threading.Event()
+        self._cannot_listen: str | None = None
+        self._connected: dict[str, commands.BlockUp] = {}  # every block that ever was
+        self._reasons: dict[str, str] = {}  # why a block ended
+        self._shut = False
+
+    def _check(self) -> None:
+        """Raises OptionError, a ValueError."""
+        if not 0 < self.heartbeat_period < self.heartbeat_threshold:
+            raise errors.OptionError(
+                f"heartbeat_period={self.heartbeat_period} must be above 0 and below"
+                f" heartbeat_threshold={self.heartbeat_threshold}"
+            )
+        for name, least in (
+            ("ranks_per_node", 1),
+            ("max_workers_per_node", 1),
+            ("workers_per_rank", 1),
+            ("prefetch_capacity", 0),
+            ("drain_period", 1),
+            ("address_probe_timeout", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise errors.OptionError(f"{name}={value} must be at least {least}")
+        for name in ("cores_per_worker", "mem_per_worker"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise errors.OptionError(f"{name}={value} must be above 0")
+        for name in ("worker_port_range", "interchange_port_range"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value[0] < value[1] <= 65536:
+                raise errors.OptionError(f"{name}={value} must be (low, high) with 0 < low < high <= 65536")
+        for port in (*(self.worker_ports or ()), *([self.worker_port] if self.worker_port is not None else [])):
+            if not 0 < port < 65536:
+                raise errors.OptionError(f"port {port} (worker_port, worker_ports) must be from 1 to 65535")
+        if self.mpi_launcher not in launch.NAMES:
+            raise errors.OptionError(f"mpi_launcher={self.mpi_launcher!r} is none of {', '.join(launch.NAMES)}")
+        if isinstance(self.preload, str):
+            raise errors.OptionError(f"preload must be a sequence of module names, not the text {self.preload!r}")
+        if self.cpu_affinity.startswith("list:"):
+            place.parse_list(self.cpu_affinity)
+        elif self.cpu_affinity not in place.STRATEGIES:
+            raise errors.OptionError(
+                f"cpu_affinity={self.cpu_affinity!r} is none of {', '.join(place.STRATEGIES)}, list:0-1:2-3"
+            )
+
+    # ---- life
+
+    @property
+    def logdir(self) -> str:
+        """Where this executor's files go."""
+        return os.path.join(self.run_dir, self.label)
+
+    @property
+    def worker_logdir(self) -> str:
+        """Where the logs of blocks go."""
+        return os.path.join(self.worker_logdir_root or self.run_dir, self.label)
+
+    def start(self) -> None:
+        """Start the interchange. Blocks are launched by Parsl's strategy, or by hand with ``managed=False``."""
+        if self._client is not None:
+            return
+        super().start()
+        os.makedirs(self.logdir, exist_ok=True)
+        self._blocks_dir = os.path.abspath(os.path.join(self.logdir, "blocks"))
+        os.makedirs(self._blocks_dir, mode=0o700, exist_ok=True)
+        self._scratch = make_scratch()
+        self._keys = new_keys() if self.encrypted else {}
+        config = commands.Config(
+            run_id=self.run_id or "",
+            local_path=f"{self._scratch}/pools",
+            xse_version=VERSION,
+            python_version=".".join(map(str, sys.version_info[:3])),
+            parent_pid=os.getpid(),
+            addresses=[self.address or "*"],
+            ports=self._asked_ports(),
+            port_range=list(self.worker_port_range or (54000, 55000)),
+            server_key=self._keys.get("server_key", ""),
+            server_secret=self._keys.get("server_secret", ""),
+            pool_keys=[self._keys["public_key"]] if self._keys else [],
+            heartbeat_period_ms=self.heartbeat_period * 1000,
+            heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
+            log_dir=os.path.abspath(self.logdir),
+            scratch_dir=self._scratch,
+            debug=self.worker_debug,
+        )
+        self._client = Client(
+            load=parsl_codec.load_result, on_event=self._on_event, make_error=_parsl_error, name=self.label
+        )
+        self._client.start(config, self.interchange_launch_cmd)
+        self._wait_until_listening()
+        self.initialize_scaling()
+        if not self.managed:
+            connect = self._write_connect_file(None)
+            logger.info("managed=False: start pools with: %s", self._command(None))
+            logger.info("the connect file for pools that are started by hand is %s", connect)
+
+    def _asked_ports(self) -> list[int]:
+        if self.worker_port is not None:
+            return [self.worker_port]
+        if self.worker_ports is not None:  # one connection is enough; the second is opened for a template that asks
+            return list(self.worker_ports) if "{result_url}" in self.launch_cmd else [self.worker_ports[0]]
+        return []
+
+    def _wait_until_listening(self) -> None:
+        assert self._client
+        deadline = START_TIMEOUT_S
+        while not self._listening.wait(min(0.1, deadline)):
+            deadline -= 0.1
+            if self._client.broken or deadline <= 0:
+                break
+        problem = self._client.broken or (None if self._listening.is_set() else "it did not answer in time")
+        if problem or self._cannot_listen:
+            reason = self._cannot_listen or str(problem)
+            self.shutdown()
+            raise errors.LaunchError(f"{self.label}: the interchange does not start: {reason}")
+
+    def initialize_scaling(self) -> None:
+        """Find what the launch command needs; without it no block could ever start. Raises LaunchError."""
+        command = self._command("0" if self.managed else None)
+        logger.debug("Launch command: %s", command)
+
+    def shutdown(self, hub: bool = True, targets: Any = "all", block: bool = False, timeout: float = 10.0) -> None:
+        """End the interchange and whatever blocks there still are, within ``timeout`` seconds. May be called again, and
+        before ``start``. The first three arguments are of old, and change nothing."""
+        del hub, targets, block
+        if self._shut or self._client is None:
+            return
+        self._shut = True
+        logger.info("shutdown label=%s", self.label)
+        self._client.close(timeout)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        super().shutdown()
+
+    # ---- blocks
+
+    def _on_event(self, event: commands.Event) -> None:
+        match event:
+            case commands.Listening():
+                self._ports = event.ports
+                self._listening.set()
+            case commands.CannotListen():
+                self._cannot_listen = event.reason
+                self._listening.set()
+            case commands.BlockUp():
+                self._connected[event.block_id] = event
+            case commands.BlockDown():
+                self._reasons[event.block_id] = event.reason
+                logger.info("block_down block=%s code=%d lost=%d reason=%r", event.block_id, event.code, event.n_lost, event.reason)
+
+    def _offers(self) -> list[str]:
+        """Where a pool may find the interchange."""
+        addresses = [self.address] if self.address else _addresses_of_this_host()
+        return [f"unix://{self._scratch}/pools"] + [launch.tcp_endpoint(a, p) for a in addresses for p in self._ports]
+
+    def _pool_options(self) -> PoolOptions:
+        return PoolOptions(
+            workers_per_rank=self.workers_per_rank or 0,
+            cores_per_worker=self.cores_per_worker,
+            mem_per_worker=self.mem_per_worker or 0.0,
+            max_workers_per_node=self.max_workers_per_node or 0,
+            accelerators=tuple(self.available_accelerators),
+            affinity=self.cpu_affinity,
+            prefetch=-1 if self.prefetch_capacity is None else self.prefetch_capacity,
+            python=sys.executable,
+            expect_python=launch.PYTHON,
+            preload=("xse.parsl_codec", *self.preload),
+            path=launch.script_path(),
+            working_dir=os.path.abspath(self.working_dir) if self.working_dir else "",
+            log_dir=os.path.abspath(self.worker_logdir),
+            probe_timeout=self.address_probe_timeout or 30,
+            drain_after=self.drain_period or 0,
+            debug=self.worker_debug,
+        )
+
+    def _connect_path(self, block_id: str | None) -> str:
+        name = "pool.connect" if block_id is None else f"block-{block_id}.connect"
+        return os.path.join(self._blocks_dir, name)
+
+    def _write_connect_file(self, block_id: str | None) -> str:
+        path = self._connect_path(block_id)
+        launch.write_connect_file(
+            path,
+            run=self.run_id or "",
+            block=block_id or "",
+            endpoints=self._offers(),
+            keys={k: v for k, v in self._keys.items() if k != "server_secret"},
+            options=self._pool_options(),
+        )
+        return path
+
+    def _fields(self, block_id: str | None) -> dict[str, object]:
+        """What a launch command may name. The first ten are those of Parsl 1.2.0, and block_id."""
+        connect = self._connect_path(block_id)
+        url = "file://" + urllib.parse.quote(connect)
+        nodes = getattr(self.provider, "nodes_per_block", 1) or 1
+        fields: dict[str, object] = {
+            "debug": "--debug" if self.worker_debug else "",
+            "task_url": url,
+            "result_url": url,
+            "ranks_per_node": self.ranks_per_node,
+            "nodes_per_block": nodes,
+            "heartbeat_period": self.heartbeat_period,
+            "heartbeat_threshold": self.heartbeat_threshold,
+            "logdir": os.path.abspath(self.worker_logdir),
+            "cores_per_worker": self.cores_per_worker,
+            "block_id": block_id or "",
+            "connect": shlex.quote(connect),
+            "python": shlex.quote(sys.executable),
+        }
+        if "{xse_pool}" in self.launch_cmd or "{mpiexec}" in self.launch_cmd:
+            pool = launch.find_pool()
+            fields["xse_pool"] = shlex.quote(pool.path)
+            if "{mpiexec}" in self.launch_cmd:
+                layout = launch.Layout(nodes, self.ranks_per_node)
+                fields["mpiexec"] = shlex.join(launch.launcher(self.mpi_launcher, pool, layout))
+        return fields
+
+    def _command(self, block_id: str | None) -> str:
+        return fill(self.launch_cmd, self._fields(block_id))
+
+    def _get_launch_command(self, block_id: str) -> str:
+        if not self.managed:
+            raise ScalingFailed(self, "managed=False: pools are started by hand")
+        self._write_connect_file(block_id)
+        return self._command(block_id)
+
+    def status(self) -> dict[str, JobStatus]:
+        """Of each block; one that ended and never connected is MISSING, with the reason as far as it is known."""
+        status: dict[str, JobStatus] = super().status()
+        for block_id, job in status.items():
+            if not job.terminal or job.state == JobState.SCALED_IN:
+                continue
+            reason = self._reasons.get(block_id)
+            if block_id not in self._connected:
+                job.state = JobState.MISSING
+                reason = (
+                    "the block ended before its pool connected to the executor; its stdout and stderr (in the"
+                    " submit_scripts directory) say why"
+                )
+            if job.message is None and reason:
+                job.message = reason
+        return status
+
+    # ---- tasks
+
+    def submit(
+        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Future:
+        """Run ``func(*args, **kwargs)`` in a worker. ``resource_specification``: ``priority`` (lower goes first)."""
+        priority = self.validate_resource_spec(resource_specification)
+        if self._client is None:
+            raise RuntimeError(f"{self.label} has not been started")
+        if self.bad_state_is_set:
+            raise self.executor_exception or errors.BrokenPool("the executor is in a bad state")
+        try:
+            function, data = parsl_codec.dump_function(func), parsl_codec.dump_arguments(args, kwargs)
+        except TypeError:
+            raise SerializationError(getattr(func, "__name__", repr(func))) from None
+        return self._client.submit(function, data, priority=priority)
+
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> int:
+        """The priority. Raises Parsl's InvalidResourceSpecification for anything else in it."""
+        unknown = set(resource_specification) - {"priority"}
+        if unknown:
+            raise InvalidResourceSpecification(unknown, f"{self.label} takes these: priority")
+        priority = resource_specification.get("priority", 0)
+        if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
+            raise InvalidResourceSpecification({"priority"}, f"priority is a whole number, not {priority!r}")
+        return priority
+
+    def outstanding(self) -> int:
+        """Tasks that have been submitted and not answered."""
+        return len(self._client.futures) if self._client else 0
+
+    @property
+    def tasks(self) -> dict[object, concurrent.futures.Future[Any]]:
+        """Open futures by task id."""
+        return self._client.futures if self._client else {}  # type: ignore[return-value]
+
+    # ---- what Parsl asks about blocks
+
+    @property
+    def workers_per_node(self) -> int | float:
+        """Of a block that is connected, the true number; before, what the configuration says; at least 1."""
+        for block in reversed(self._connected.values()):
+            return max(1, sum(block.n_workers) // max(1, len(set(block.hosts))))
+        if self.workers_per_rank:
+            return self.workers_per_rank * self.ranks_per_node
+        limits: list[float] = [self.max_workers_per_node] if self.max_workers_per_node else []
+        cores = getattr(self.provider, "cores_per_node", None)
+        if cores is None and isinstance(self.provider, LocalProvider):
+            cores = len(os.sched_getaffinity(0))
+        if cores is not None:
+            limits.append(cores // self.cores_per_worker)
+        memory = getattr(self.provider, "mem_per_node", None)
+        if memory is not None and self.mem_per_worker:
+            limits.append(memory // self.mem_per_worker)
+        if self.available_accelerators:
+            limits.append(len(self.available_accelerators))
+        return max(1, int(min(limits, default=1)))
+
+    def _ask(self, request: commands.Request) -> Any:
+        """Raises InterchangeLost, or TimeoutError: never hangs."""
+        if self._client is None:
+            raise RuntimeError(f"{self.label} has not been started")
+        return self._client.request(request).result(REQUEST_TIMEOUT_S)
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        """One entry for each connected block, with the keys of HighThroughputExecutor's, and its hosts and ranks."""
+        status: commands.StatusReply = self._ask(commands.Status())
+        return [
+            {
+                "manager": block.pool_id,
+                "block_id": block.block_id,
+                "worker_count": block.n_workers,
+                "tasks": block.n_tasks,
+                "idle_duration": block.idle_s,
+                "active": not block.held,
+                "parsl_version": _parsl_version(),
+                "python_version": block.python_version,
+                "draining": block.draining,
+                "hosts": list(dict.fromkeys(block.hosts)),
+                "ranks": len(block.hosts),
+            }
+            for block in status.blocks
+        ]
+
+    def connected_blocks(self) -> list[str]:
+        """Ids of all blocks that ever connected."""
+        return list(self._connected)
+
+    @property
+    def connected_workers(self) -> int:
+        """Workers that are connected now."""
+        return sum(m["worker_count"] for m in self.connected_managers())
+
+    def hold_worker(self, worker_id: str) -> None:
+        """No more tasks to this block (by its id, or its manager's); what runs there ends normally."""
+        self._ask(commands.Hold(worker_id))
+
+    def scale_out(self, blocks: int = 1) -> list[str]:
+        """Launch so many blocks more. Returns their ids."""
+        return self.scale_out_facade(blocks)
+
+    def scale_in(
+        self,
+        blocks: int = 1,
+        block_ids: Sequence[str] = (),
+        force: bool = True,
+        max_idletime: float | None = None,
+    ) -> list[str]:
+        """End blocks: these, or the idlest. With ``force=False`` or ``max_idletime`` (seconds) only idle ones. Returns
+        the ids of those that were ended."""
+        idle: dict[str, tuple[float, int]] = {
+            block_id: (float("inf"), 0) for block_id, s in self._status.items() if s.state not in TERMINAL_STATES
+        }
+        for manager in self.connected_managers():
+            if manager["active"]:
+                idle[manager["block_id"]] = (manager["idle_duration"], manager["tasks"])
+        if block_ids:
+            chosen = [b for b in block_ids if b in self.blocks_to_job_id]
+        else:
+            order = sorted(idle, key=lambda b: (idle[b][1] > 0, -idle[b][0], idle[b][1]))
+            if max_idletime is not None or not force:
+                order = [b for b in order if idle[b][1] == 0 and idle[b][0] >= (max_idletime or 0.0)]
+            chosen = order[:blocks]
+        for block_id in chosen:
+            self.hold_worker(block_id)
+        jobs = [self.blocks_to_job_id[b] for b in chosen if b in self.blocks_to_job_id]
+        assert self.provider
+        cancelled = self._filter_scale_in_ids(jobs, self.provider.cancel(jobs))
+        return [self.job_ids_to_block[job] for job in cancelled]
+
+    # ---- bad state
+
+    @property
+    def bad_state_is_set(self) -> bool:
+        """Can nothing run any more?"""
+        return super().bad_state_is_set or bool(self._client and self._client.broken and not self._shut)
+
+    @property
+    def executor_exception(self) -> Exception | None:
+        """Why nothing can run any more."""
+        return self._executor_exception or (self._client.broken if self._client else None)
+
+    def set_bad_state_and_fail_all(self, exception: Exception) -> None:
+        """Nothing can run any more: every open future fails with this, and every later submit."""
+        logger.error("bad_state label=%s reason=%r", self.label, exception)
+        self._executor_exception = exception
+        self._executor_bad_state.set()
+        if self._client:
+            self._client.fail_all(BadStateException(self, exception))
+
+    @property
+    def scaling_enabled(self) -> bool:
+        return self.managed
+
+    @property
+    def error_management_enabled(self) -> bool:
+        return True
+
+    def get_usage_information(self) -> dict[str, Any]:
+        """For Parsl's usage tracking."""
+        return {"mpi": True}
+
+
+# So that strategy='htex_auto_scale' scales us in when idle (parsl/jobs/strategy.py).
+HighThroughputExecutor.register(ExtremeScaleExecutor)
+
+
+def _parsl_error(status: wire.Status, failure: wire.Failure) -> Exception:
+    """Losses are Parsl's own, for its users' retry handlers."""
+    error = error_of(status, failure)
+    if isinstance(error, errors.WorkerLost):
+        error = WorkerLost(
+            host=error.host,
+            rank=error.rank,
+            pid=error.pid,
+            signal=error.signal,
+            exit_code=error.exit_code,
+            stderr=error.stderr,
+        )
+    elif isinstance(error, errors.ManagerLost):
+        error = ManagerLost(block=error.block, hosts=error.hosts, reason=error.reason)
+    return error
+
+
+def _addresses_of_this_host() -> list[str]:
+    """Of interfaces that are up, IPv4 before IPv6; loopback last, for a tunnel may end there."""
+    stats = psutil.net_if_stats()
+    found: list[tuple[bool, bool, str]] = []
+    for name, addresses in psutil.net_if_addrs().items():
+        for a in addresses:
+            if a.family.name in ("AF_INET", "AF_INET6") and name in stats and stats[name].isup:
+                loopback = a.address.startswith("127.") or a.address == "::1"
+                if not a.address.startswith("fe80"):
+                    found.append((loopback, a.family.name == "AF_INET6", a.address))
+    return [address for _, _, address in sorted(found)]
+
+
+def _parsl_version() -> str:
+    from parsl.version import VERSION as parsl_version
+
+    return str(parsl_version)

@@ -1,0 +1,73 @@
+"""``python -m xse.interchange``: the executor starts it, with a socket as its stdin; the first message configures it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import shutil
+import socket
+import sys
+
+from xse import commands, wire
+from xse.frames import Frames
+from xse.interchange.loop import Interchange
+from xse.stream import Stream
+
+
+def _log(config: commands.Config) -> None:
+    form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
+    level = logging.DEBUG if config.debug else logging.INFO
+    handler: logging.Handler = logging.StreamHandler()
+    if config.log_dir:
+        try:
+            os.makedirs(config.log_dir, exist_ok=True)
+            handler = logging.FileHandler(os.path.join(config.log_dir, "interchange.log"))
+        except OSError as e:  # the work goes on without a log
+            print(f"xse.interchange: no log is written in {config.log_dir}: {e.strerror}", file=sys.stderr)
+            level = logging.WARNING
+    else:
+        level = logging.WARNING
+    handler.setFormatter(logging.Formatter(form, "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(handlers=[handler], level=level)
+
+
+def _first_messages(client: Stream) -> list[tuple[bytes, Frames]]:
+    """Waits for the first; others may have come with it."""
+    while not client.ended:
+        select.select([client], [], [])
+        messages = client.receive()
+        if messages:
+            return messages
+    raise ValueError("it closed the connection")
+
+
+def _config(head: bytes, payload: Frames) -> commands.Config:
+    """Raises ValueError when that is not what it is."""
+    wire.decode(head, payload.length)
+    return commands.loads(bytes(payload.one(0, payload.length)), commands.Config)
+
+
+def main() -> int:
+    """Returns the exit code."""
+    try:
+        client = Stream(socket.socket(fileno=0))
+        first, *early = _first_messages(client)
+        config = _config(*first)
+    except (OSError, ValueError) as e:
+        print(f"python -m xse.interchange is started by an executor, not by hand ({e}).", file=sys.stderr)
+        return 2
+    _log(config)
+    try:
+        Interchange(config, client).run(early)
+    except Exception:
+        logging.getLogger(__name__).exception("failed")
+        raise
+    finally:
+        if config.scratch_dir:
+            shutil.rmtree(config.scratch_dir, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

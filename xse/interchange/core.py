@@ -1,0 +1,498 @@
+"""The brain of the interchange: what happened and the time go in, effects come out. No socket, no clock, no pickle.
+
+Tasks wait in one queue and go to blocks by credit: workers that wait are served first, in all blocks, then what lies
+ahead of them. What is in flight to a block is known by id, so that each id gets exactly one answer even when the block
+is lost, and what comes twice is dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from array import array
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from xse import commands, wire
+from xse.frames import Frames, joined
+from xse.interchange.queue import Arrived, Queue, to_message
+
+logger = logging.getLogger(__name__)
+
+#: A block with more tasks than workers is asked for some when another's worker waits: at once if by its own account
+#: they last longer than this, and in any case when it has answered nothing for LATE_S. Below, the way is the loss.
+WORTH_S = 0.005
+LATE_S = 0.010
+MOST_BYTES = 16 << 20  # of results put together into one message
+
+Peer: TypeAlias = Hashable  # the loop's name for a connection
+
+
+@dataclass(frozen=True, slots=True)
+class ToBlock:
+    """Send to a pool."""
+
+    peer: Peer
+    head: bytes
+    payload: Sequence[wire.Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send to the executor."""
+
+    head: bytes
+    payload: Sequence[wire.Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nothing of this connection is wanted any more."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The interchange is over."""
+
+
+Effect: TypeAlias = "ToBlock | ToClient | Forget | End"
+
+
+@dataclass(eq=False)
+class Block:
+    """A connected block, and what is in flight to it."""
+
+    peer: Peer
+    hello: wire.Register
+    last_heard: float
+    last_sent: float
+    last_answer: float
+    n_workers: int = 0
+    capacity: int = 0
+    task_s: float = 0.0
+    in_flight: set[int] = field(default_factory=set)
+    held: bool = False
+    draining: bool = False
+    recalled: bool = False
+    ever_ready: bool = False
+    stopping: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.hello.block_id
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(dict.fromkeys(n.host for n in self.hello.nodes))
+
+    def open(self) -> bool:
+        """May it be given tasks?"""
+        return not (self.held or self.draining or self.stopping)
+
+
+class Core:
+    """See the module. ``on_`` methods take the time, in seconds of any monotonic clock, and note what happened;
+    ``settle`` then says what is to be done, so that many events that came together lead to few messages."""
+
+    def __init__(
+        self,
+        *,
+        xse_version: str,
+        python_version: str,
+        heartbeat_period: float,
+        heartbeat_threshold: float,
+        setup: bytes = b"",
+        setup_codec: int = 0,
+    ) -> None:
+        self._xse_version = xse_version
+        self._python_version = python_version
+        self._period = heartbeat_period
+        self._threshold = heartbeat_threshold
+        self._setup = setup
+        self._setup_codec = setup_codec
+        self._queue = Queue()
+        self._blocks: dict[Peer, Block] = {}
+        self._by_id: dict[str, Block] = {}
+        self._idle: dict[Block, None] = {}  # workers wait there
+        self._room: dict[Block, None] = {}  # credit, but no waiting worker
+        self._cancelling: set[int] = set()  # asked of a block, not answered yet
+        self._ever_connected: dict[str, None] = {}
+        self._n_dropped = 0
+        self._beat_at = 0.0
+        self._balance_at: float | None = None
+        self._shutdown: int | None = None  # number of the request
+        self._effects: list[Effect] = []
+        self._results: list[tuple[wire.Results, Frames]] = []  # for the client
+
+    # ---- effects
+
+    def settle(self, now: float) -> list[Effect]:
+        """What all that happened since the last call leads to."""
+        self._dispatch(now)
+        self._balance(now)
+        self._flush_results()
+        effects, self._effects = self._effects, []
+        if self._shutdown is not None and not self._blocks:
+            effects.append(End())
+        return effects
+
+    @property
+    def unsettled(self) -> bool:
+        """Has something happened since ``settle`` began?"""
+        return bool(self._effects or self._results)
+
+    def _flush_results(self) -> None:
+        """What the blocks answered, in one message."""
+        pending, self._results = self._results, []
+        while pending:
+            batch, n, n_bytes = 0, 0, 0
+            while batch < len(pending) and n_bytes < MOST_BYTES:
+                results, payload = pending[batch]
+                if n and n + len(results.ids) > wire.MAX_ITEMS:
+                    break
+                n += len(results.ids)
+                n_bytes += payload.length
+                batch += 1
+            self._effects.append(_merged(pending[:batch]))
+            del pending[:batch]
+
+    def _to_block(self, block: Block, now: float, message: wire.Message, payload: Sequence[wire.Buffer]) -> None:
+        block.last_sent = now
+        self._effects.append(ToBlock(block.peer, message.head(), payload))
+
+    def _results_to_client(self, ids: array[int], status: wire.Status, record: bytes) -> None:
+        for i in range(0, len(ids), wire.MAX_ITEMS):
+            part = ids[i : i + wire.MAX_ITEMS]
+            n = len(part)
+            results = wire.Results(part, array("I", [len(record)]) * n, array("I", [0]) * n, bytes([status]) * n)
+            self._results.append((results, Frames([record * n])))
+
+    def _event(self, event: commands.Event) -> None:
+        self._flush_results()  # what was answered is told before what happened next
+        data = commands.dumps(event)
+        self._effects.append(ToClient(wire.Event(len(data)).head(), [data]))
+
+    def _reply(self, number: int, reply: commands.Reply) -> None:
+        self._flush_results()
+        data = commands.dumps(reply)
+        self._effects.append(ToClient(wire.Reply(number, len(data)).head(), [data]))
+
+    # ---- who has room
+
+    def _place(self, block: Block) -> None:
+        """Every change of a block's numbers ends here: it moves to the end of the ring where it belongs."""
+        n = len(block.in_flight)
+        room = block.open() and n < block.capacity
+        idle = room and n < block.n_workers
+        # What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more.
+        room = room and n <= block.n_workers + max(0, block.capacity - block.n_workers) // 2
+        self._idle.pop(block, None)
+        self._room.pop(block, None)
+        if idle:
+            self._idle[block] = None
+        elif room:
+            self._room[block] = None
+
+    def _dispatch(self, now: float) -> None:
+        """In rounds: an even share for each block of the ring, in one message each."""
+        while self._queue and (self._idle or self._room):
+            ring = self._idle or self._room
+            share = -(-len(self._queue) // len(ring))
+            for block in list(ring):
+                if not self._queue:
+                    break
+                most = min(block.n_workers, block.capacity) if ring is self._idle else block.capacity
+                pieces = self._queue.take(min(share, most - len(block.in_flight), wire.MAX_ITEMS))
+                tasks, payload = to_message(pieces)
+                block.in_flight.update(tasks.ids)
+                self._to_block(block, now, tasks, payload)
+                self._place(block)
+
+    def _balance(self, now: float) -> None:
+        """A worker waits while another block has tasks that wait: ask for a fair share of them."""
+        self._balance_at = None
+        if self._queue or not self._idle:
+            return
+        idle = sum(b.n_workers - len(b.in_flight) for b in self._idle)
+        for block in self._blocks.values():
+            waiting = len(block.in_flight) - block.n_workers
+            if waiting <= 0 or block.recalled or not block.n_workers or block.stopping:
+                continue
+            late = now - block.last_answer >= LATE_S
+            if not late and waiting * block.task_s / block.n_workers < WORTH_S:
+                self._balance_at = now + LATE_S
+                continue
+            block.recalled = True
+            self._to_block(block, now, wire.Recall(max(1, waiting * idle // (idle + block.n_workers))), [])
+
+    # ---- what the executor says
+
+    def on_tasks(self, tasks: wire.Tasks, payload: Frames) -> None:
+        """New tasks."""
+        self._queue.add(Arrived(tasks, payload))
+
+    def on_cancel(self, now: float, cancel: wire.Cancel) -> None:
+        """Drop what waits here; ask the blocks for the rest."""
+        here = self._queue.remove(cancel.ids)
+        self._results_to_client(array("Q", here), wire.Status.CANCELLED, b"")
+        rest = set(cancel.ids).difference(here)
+        for block in self._blocks.values():
+            there = rest & block.in_flight
+            if there:
+                self._cancelling |= there
+                self._to_block(block, now, wire.Cancel(array("Q", sorted(there)), cancel.kill), [])
+
+    def on_request(self, now: float, number: int, request: commands.Request) -> None:
+        """A command."""
+        match request:
+            case commands.Status():
+                self._reply(number, self._status(now))
+            case commands.Hold():
+                block = self._find(request.block_id)
+                if block:
+                    block.held = True
+                    self._place(block)
+                self._reply(number, commands.Done(block is not None))
+            case commands.StopBlock():
+                block = self._find(request.block_id)
+                if block:
+                    self._stop(block, now, request.grace_ms)
+                self._reply(number, commands.Done(block is not None))
+            case commands.Shutdown():
+                self._shutdown = number
+                for block in self._blocks.values():
+                    self._stop(block, now, 0)
+                self._done_if_over()
+
+    def _find(self, name: str) -> Block | None:
+        """By block id, or by the pool's."""
+        return self._by_id.get(name) or next((b for b in self._blocks.values() if b.hello.pool_id == name), None)
+
+    def _stop(self, block: Block, now: float, grace_ms: int) -> None:
+        block.stopping = True
+        self._place(block)
+        self._to_block(block, now, wire.Stop(now=grace_ms == 0, grace_ms=grace_ms), [])
+
+    def _status(self, now: float) -> commands.StatusReply:
+        blocks = [
+            commands.BlockInfo(
+                block_id=b.id,
+                pool_id=b.hello.pool_id,
+                hosts=[n.host for n in b.hello.nodes],
+                n_workers=b.n_workers,
+                capacity=b.capacity,
+                n_tasks=len(b.in_flight),
+                idle_s=0.0 if b.in_flight else now - b.last_answer,
+                held=b.held,
+                draining=b.draining,
+                python_version=b.hello.python_version,
+            )
+            for b in self._blocks.values()
+        ]
+        return commands.StatusReply(blocks, list(self._ever_connected), len(self._queue), self._n_dropped)
+
+    # ---- what pools say
+
+    def knows(self, peer: Peer) -> bool:
+        """Has this connection registered?"""
+        return peer in self._blocks
+
+    def on_register(self, now: float, peer: Peer, hello: wire.Register) -> None:
+        """Take the block, or say why not."""
+        refusal = self._refusal(hello)
+        if refusal:
+            logger.warning("block_refused block=%s pool=%s reason=%r", hello.block_id, hello.pool_id, refusal.reason)
+            self._effects += [ToBlock(peer, refusal.head(), []), Forget(peer)]
+            return
+        block = Block(peer, hello, last_heard=now, last_sent=now, last_answer=now)
+        self._blocks[peer] = self._by_id[hello.block_id] = block
+        self._ever_connected[hello.block_id] = None
+        logger.info("block_up block=%s pool=%s hosts=%s mpi=%r", block.id, hello.pool_id, block.hosts, hello.mpi)
+        welcome = wire.Welcome(
+            round(self._period * 1000), round(self._threshold * 1000), self._setup_codec, len(self._setup)
+        )
+        self._to_block(block, now, welcome, [self._setup] if self._setup else [])
+        nodes = hello.nodes
+        self._event(
+            commands.BlockUp(
+                block_id=hello.block_id,
+                pool_id=hello.pool_id,
+                hosts=[n.host for n in nodes],
+                pids=[n.pid for n in nodes],
+                n_cores=[n.n_cores for n in nodes],
+                memory=[n.memory for n in nodes],
+                n_workers=[n.n_workers for n in nodes],
+                python_version=hello.python_version,
+                mpi=hello.mpi,
+            )
+        )
+
+    def _refusal(self, hello: wire.Register) -> wire.Refuse | None:
+        if self._shutdown is not None:
+            return wire.Refuse(wire.RefuseCode.ENDING, "the executor is shutting down")
+        if hello.block_id in self._by_id:
+            return wire.Refuse(wire.RefuseCode.BLOCK, f"block {hello.block_id} is connected already")
+        if hello.xse_version != self._xse_version:
+            return wire.Refuse(
+                wire.RefuseCode.VERSION,
+                f"xse-pool is version {hello.xse_version}, and the executor's xse is {self._xse_version}: install the"
+                " same in both places",
+            )
+        if hello.python_version and _minor(hello.python_version) != _minor(self._python_version):
+            return wire.Refuse(
+                wire.RefuseCode.VERSION,
+                f"the pool runs Python {hello.python_version}, and the executor {self._python_version}: both must be of"
+                " one minor version",
+            )
+        return None
+
+    def on_heard(self, now: float, peer: Peer) -> None:
+        """Something came from this pool: it lives."""
+        self._blocks[peer].last_heard = now
+
+    def on_credit(self, peer: Peer, credit: wire.Credit) -> None:
+        block = self._blocks[peer]
+        block.n_workers, block.capacity = credit.n_workers, credit.capacity
+        block.task_s = credit.task_us / 1e6
+        block.recalled = False
+        block.draining = block.draining or credit.draining
+        if credit.n_workers and not block.ever_ready:
+            block.ever_ready = True
+            self._event(commands.BlockReady(block.id, credit.n_workers))
+        self._place(block)
+
+    def on_results(self, now: float, peer: Peer, results: wire.Results, payload: Frames) -> None:
+        """Pass on what was asked for; drop the rest."""
+        block = self._blocks[peer]
+        before = len(block.in_flight)
+        asked = block.in_flight.intersection(results.ids)
+        block.in_flight.difference_update(asked)
+        if before - len(block.in_flight) == len(results.ids):
+            self._results.append((results, payload))
+        else:
+            self._pass_on_some(results, payload, set(asked))
+        if self._cancelling:
+            self._cancelling -= asked
+        block.last_answer = now
+        self._place(block)
+
+    def _pass_on_some(self, results: wire.Results, payload: Frames, asked: set[int]) -> None:
+        at, n = 0, 0
+        for i, (task_id, length) in enumerate(zip(results.ids, results.lengths, strict=True)):
+            if task_id in asked:
+                asked.discard(task_id)
+                one = wire.Results(
+                    results.ids[i : i + 1], results.lengths[i : i + 1], results.times[i : i + 1], results.statuses[i : i + 1]
+                )
+                self._results.append((one, Frames(payload.cut(at, at + length))))
+                n += 1
+            at += length
+        dropped = len(results.ids) - n
+        self._n_dropped += dropped
+        logger.warning("results_dropped n=%d reason='nobody waits for them: answered already, or never asked'", dropped)
+
+    def on_stranger(self, peer: Peer, message: wire.Message) -> None:
+        """A pool that was given up still speaks: it learns that it must end, and what it answers is dropped."""
+        if isinstance(message, wire.Results):
+            self._n_dropped += len(message.ids)
+            logger.warning("results_dropped n=%d reason='their block was given up'", len(message.ids))
+        self._effects += [ToBlock(peer, wire.Stop(now=True).head(), []), Forget(peer)]
+
+    def on_tasks_back(self, peer: Peer, tasks: wire.Tasks, payload: Frames) -> None:
+        """A block gives back what it has not begun."""
+        block = self._blocks[peer]
+        block.recalled = False
+        if not block.in_flight.issuperset(tasks.ids) or len(set(tasks.ids)) != len(tasks.ids):
+            logger.error("tasks_back_dropped block=%s reason='not in flight there'", block.id)
+            return
+        block.in_flight.difference_update(tasks.ids)
+        self._queue.give_back(Arrived(tasks, payload))
+        if self._cancelling:
+            mine = self._cancelling.intersection(tasks.ids)
+            self._cancelling -= mine
+            self._results_to_client(array("Q", self._queue.remove(mine)), wire.Status.CANCELLED, b"")
+        self._place(block)
+
+    def on_started(self, peer: Peer, started: wire.Started) -> None:
+        self._cancelling.difference_update(started.ids)
+        self._effects.append(ToClient(started.head(), []))
+
+    def on_bye(self, peer: Peer, bye: wire.Bye, payload: bytes) -> None:
+        block = self._blocks[peer]
+        self._remove(block, int(bye.code), bye.reason or "it was asked to stop", payload)
+        self._effects.append(Forget(peer))
+
+    def on_lost(self, peer: Peer, reason: str) -> None:
+        """The connection has ended, or what came from it is no message."""
+        block = self._blocks.get(peer)
+        if block:
+            self._remove(block, -1, reason, b"")
+            self._effects.append(Forget(peer))
+
+    def _remove(self, block: Block, code: int, reason: str, exception: bytes) -> None:
+        """A block is gone: whatever it had may have started, so it is answered, not run again."""
+        del self._blocks[block.peer], self._by_id[block.id]
+        block.stopping = True
+        self._place(block)
+        lost = array("Q", sorted(block.in_flight))
+        (logger.warning if code < 0 or lost else logger.info)(
+            "block_down block=%s code=%d lost=%d reason=%r", block.id, code, len(lost), reason
+        )
+        record = wire.Failure(host=block.hosts, block=block.id, detail=reason).pack()
+        self._cancelling.difference_update(lost)
+        self._results_to_client(lost, wire.Status.MANAGER_LOST, record)
+        self._event(
+            commands.BlockDown(
+                block_id=block.id,
+                code=code,
+                reason=reason,
+                n_lost=len(lost),
+                exception=base64.b64encode(exception).decode(),
+                ever_ready=block.ever_ready,
+            )
+        )
+        self._done_if_over()
+
+    def _done_if_over(self) -> None:
+        if self._shutdown is not None and not self._blocks:
+            self._reply(self._shutdown, commands.Done())
+
+    # ---- time
+
+    def on_tick(self, now: float) -> None:
+        """At the deadline, or any time."""
+        if now >= self._beat_at:
+            self._beat_at = now + self._period / 2
+            for block in list(self._blocks.values()):
+                if now - block.last_heard > self._threshold:
+                    reason = f"nothing was heard of it for {self._threshold:g} s (heartbeat_threshold)"
+                    self.on_lost(block.peer, reason)
+                elif now - block.last_sent >= self._period / 2:
+                    self._to_block(block, now, wire.Heartbeat(), [])
+
+    def deadline(self) -> float:
+        """When ``on_tick`` wants to be called."""
+        return self._beat_at if self._balance_at is None else min(self._beat_at, self._balance_at)
+
+
+def _merged(batch: list[tuple[wire.Results, Frames]]) -> ToClient:
+    """Several RESULTS as one."""
+    if len(batch) == 1:
+        results, payload = batch[0]
+        return ToClient(results.head(), payload.cut(0, payload.length))
+    ids, lengths, times = array("Q"), array("I"), array("I")
+    parts: list[wire.Buffer] = []
+    for results, payload in batch:
+        ids += results.ids
+        lengths += results.lengths
+        times += results.times
+        parts += payload.cut(0, payload.length)
+    statuses = b"".join(results.statuses for results, _ in batch)
+    return ToClient(wire.Results(ids, lengths, times, statuses).head(), joined(parts))
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

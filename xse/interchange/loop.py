@@ -1,0 +1,304 @@
+"""The hands of the interchange: sockets, clock and process around ``core``. Thin and dull; one thread.
+
+It reads, tells the core, and does what the core says. It sleeps in one poll, and ends with its executor: when the
+executor's socket closes, when the process that started it is gone, or when it is asked to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from base64 import b64decode
+
+from xse import commands, wire
+from xse.frames import Frames
+from xse.interchange import core
+from xse.interchange.door import Door, PortError, address_of
+from xse.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+AT_A_TIME = 64  # messages through the door before others have their turn
+STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone
+
+_IN, _OUT = select.POLLIN, select.POLLOUT
+
+
+class Interchange:
+    """``run`` returns when it is over. ``client``: the executor's socket."""
+
+    def __init__(self, config: commands.Config, client: Stream) -> None:
+        self._config = config
+        self._client = client
+        self._core = core.Core(
+            xse_version=config.xse_version,
+            python_version=config.python_version,
+            heartbeat_period=config.heartbeat_period_ms / 1000,
+            heartbeat_threshold=config.heartbeat_threshold_ms / 1000,
+            setup=b64decode(config.setup),
+            setup_codec=config.setup_codec,
+        )
+        self._listener: socket.socket | None = None
+        self._door: Door | None = None
+        self._pools: dict[int, Stream] = {}  # of this host, by descriptor
+        self._writing: set[int] = set()  # streams with something that waits
+        self._lifelines: list[int] = []  # descriptors that become readable when we are to end
+        self._poll = select.poll()
+        self._end_by: float | None = None
+
+    # ---- opening
+
+    def _open(self) -> list[int]:
+        """Listen. Returns the TCP ports. Raises PortError."""
+        if self._config.local_path:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            self._listener.bind(self._config.local_path)
+            self._listener.listen(1024)
+            self._listener.setblocking(False)
+            self._poll.register(self._listener, _IN)
+        self._poll.register(self._client, _IN)
+        if self._config.addresses:
+            self._door = Door(self._config)
+            for fd in self._door.filenos():
+                self._poll.register(fd, _IN)
+        self._watch_lifelines()
+        return self._door.ports if self._door else []
+
+    def _watch_lifelines(self) -> None:
+        """The client's socket ends with the executor, unless a child that it forked still holds it; so we ask for the
+        executor by its number as well, where the kernel can (Linux 5.3). SIGTERM asks us to end, too."""
+        self._lifelines = [_signal_pipe()]
+        if self._config.parent_pid:
+            try:
+                self._lifelines.append(os.pidfd_open(self._config.parent_pid))
+            except ProcessLookupError:
+                self._stop()
+            except OSError as e:
+                logger.info("executor_watched_by_its_socket_only reason=%r", e.strerror)
+        for fd in self._lifelines:
+            self._poll.register(fd, _IN)
+
+    def _executor_gone(self) -> None:
+        logger.warning("executor_gone")
+        for fd in (*self._lifelines, self._client.fileno()):
+            self._poll.unregister(fd)
+        self._lifelines = []
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._end_by is None:
+            self._end_by = time.monotonic() + STOP_TIMEOUT_S
+            self._core.on_request(time.monotonic(), 0, commands.Shutdown())
+
+    # ---- out
+
+    def _do(self, effects: list[core.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case core.ToClient():
+                    self._send(self._client, [effect.head, *effect.payload])
+                case core.ToBlock():
+                    self._send_to_block(effect.peer, [effect.head, *effect.payload])
+                case core.Forget():
+                    self._forget(effect.peer)
+                case core.End():
+                    self._end_by = time.monotonic()
+
+    def _send(self, stream: Stream, parts: list[wire.Buffer]) -> None:
+        if not stream.ended and not stream.send(parts) and stream.fileno() not in self._writing:
+            self._writing.add(stream.fileno())
+            self._poll.modify(stream, _IN | _OUT)
+
+    def _send_to_block(self, peer: core.Peer, parts: list[wire.Buffer]) -> None:
+        if isinstance(peer, Stream):
+            self._send(peer, parts)
+        elif isinstance(peer, bytes) and self._door and not self._door.send(peer, parts):
+            self._core.on_lost(peer, "its connection has ended")
+
+    def _flush(self, stream: Stream) -> None:
+        if stream.flush():
+            self._writing.discard(stream.fileno())
+            self._poll.modify(stream, _IN)
+
+    def _forget(self, peer: core.Peer) -> None:
+        if isinstance(peer, Stream) and peer.fileno() in self._pools:
+            del self._pools[peer.fileno()]
+            self._writing.discard(peer.fileno())
+            self._poll.unregister(peer)
+            peer.close()
+        elif isinstance(peer, bytes) and self._door:
+            self._door.forget(peer)
+
+    # ---- in
+
+    def _from_client(self, messages: list[tuple[bytes, Frames]]) -> None:
+        for head, payload in messages:
+            now = time.monotonic()
+            try:
+                message = wire.decode(head, payload.length)
+                match message:
+                    case wire.Tasks():
+                        self._core.on_tasks(message, payload)
+                    case wire.Cancel():
+                        self._core.on_cancel(now, message)
+                    case wire.Request():
+                        self._core.on_request(now, message.number, commands.read_request(payload))
+                    case _:
+                        logger.error("message_unexpected from=executor type=%s", message.type.name)
+            except ValueError as e:  # a WireError is one
+                logger.error("message_bad from=executor error=%s", e)
+        if self._client.ended and self._lifelines:
+            self._executor_gone()
+
+    def _accept(self) -> None:
+        assert self._listener
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:  # gone again
+            return
+        stream = Stream(sock)
+        self._pools[stream.fileno()] = stream
+        self._poll.register(stream, _IN)
+
+    def _from_local_pool(self, stream: Stream) -> None:
+        try:
+            messages = stream.receive()
+        except wire.WireError as e:
+            messages = []
+            self._bad(stream, "this host", e)
+        for head, payload in messages:
+            try:
+                self._take(stream, wire.decode(head, payload.length), payload)
+            except wire.WireError as e:
+                self._bad(stream, "this host", e)
+                break
+        if stream.ended:
+            self._core.on_lost(stream, "its connection has ended")
+            self._forget(stream)
+
+    def _through_door(self, door: Door) -> None:
+        for peer in door.ended():
+            self._core.on_lost(peer, "its connection has ended")
+        for _ in range(AT_A_TIME):
+            received = door.receive()
+            if received is None:
+                break
+            peer, head, payload = received
+            try:
+                if head is None:
+                    raise wire.WireError("SHORT", "no frame at all")
+                message = wire.decode(head.buffer, payload.length)
+                if isinstance(message, wire.Register):
+                    for other in door.ended():  # whose descriptor may be this one's now
+                        self._core.on_lost(other, "its connection has ended")
+                    door.remember(peer, head)
+                self._take(peer, message, payload)
+            except wire.WireError as e:
+                self._bad(peer, address_of(head), e)
+
+    def _bad(self, peer: core.Peer, address: str, error: wire.WireError) -> None:
+        """Bytes that are no message end their connection, and nothing else."""
+        logger.warning("message_bad from=%s error=%s", address, error)
+        self._core.on_lost(peer, f"it sent bytes that are no message ({error})")
+        self._forget(peer)
+
+    def _take(self, peer: core.Peer, message: wire.Message, payload: Frames) -> None:
+        now = time.monotonic()
+        if not self._core.knows(peer):
+            if isinstance(message, wire.Register):
+                self._core.on_register(now, peer, message)
+            else:
+                self._core.on_stranger(peer, message)
+            return
+        self._core.on_heard(now, peer)
+        match message:
+            case wire.Results():
+                self._core.on_results(now, peer, message, payload)
+            case wire.Credit():
+                self._core.on_credit(peer, message)
+            case wire.Tasks():
+                self._core.on_tasks_back(peer, message, payload)
+            case wire.Started():
+                self._core.on_started(peer, message)
+            case wire.Bye():
+                self._core.on_bye(peer, message, bytes(payload.one(0, payload.length)))
+            case wire.Heartbeat():
+                pass
+            case _:
+                self._core.on_lost(peer, f"it sent {message.type.name}, which no pool may")
+
+    # ---- the loop
+
+    def run(self, early: list[tuple[bytes, Frames]]) -> None:
+        """Until it is over. ``early``: what came with the configuration."""
+        try:
+            ports = self._open()
+        except PortError as e:
+            self._tell(commands.CannotListen(str(e)))
+            return
+        self._tell(commands.Listening(ports))
+        self._from_client(early)
+        logger.info("listening path=%s ports=%s", self._config.local_path, ports)
+        try:
+            while self._end_by is None or time.monotonic() < self._end_by:
+                self._turn()
+        finally:
+            self._close()
+            logger.info("over")
+
+    def _turn(self) -> None:
+        for fd, events in self._poll.poll(self._patience_ms()):
+            if fd == self._client.fileno():
+                self._serve(self._client, events)
+            elif fd in self._pools:
+                self._serve(self._pools[fd], events)
+            elif self._listener and fd == self._listener.fileno():
+                self._accept()
+            elif fd in self._lifelines:
+                self._executor_gone()
+        if self._door:
+            self._through_door(self._door)
+        now = time.monotonic()
+        if now >= self._core.deadline():
+            self._core.on_tick(now)
+        self._do(self._core.settle(now))
+
+    def _serve(self, stream: Stream, events: int) -> None:
+        if events & _OUT:
+            self._flush(stream)
+        if events & ~_OUT:
+            if stream is self._client:
+                self._from_client(stream.receive())
+            else:
+                self._from_local_pool(stream)
+
+    def _patience_ms(self) -> float:
+        if self._core.unsettled or (self._door and self._door.readable()):
+            return 0
+        until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
+        return max(0.0, (until - time.monotonic()) * 1000)
+
+    def _tell(self, event: commands.Event) -> None:
+        data = commands.dumps(event)
+        self._send(self._client, [wire.Event(len(data)).head(), data])
+
+    def _close(self) -> None:
+        for stream in self._pools.values():
+            stream.close()
+        if self._listener:
+            self._listener.close()
+        if self._door:
+            self._door.close()
+
+
+def _signal_pipe() -> int:
+    """A descriptor that becomes readable when SIGTERM comes. SIGINT is for the script, which tells us."""
+    readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    return readable

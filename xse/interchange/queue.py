@@ -1,0 +1,188 @@
+"""Tasks that wait, as they came: whole messages, cut where a block's credit ends. Pure; never looks into a payload."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable
+
+from xse import wire
+from xse.frames import Frames, joined
+
+
+class Piece:
+    """Tasks ``start`` to ``stop`` of one message; all of one run. ``at`` is where their arguments begin in its payload."""
+
+    __slots__ = ("at", "function", "message", "run", "start", "stop")
+
+    def __init__(self, message: Arrived, run: wire.Run, function: int, start: int, stop: int, at: int) -> None:
+        self.message = message
+        self.run = run
+        self.function = function
+        self.start = start
+        self.stop = stop
+        self.at = at
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def ids(self) -> array[int]:
+        return self.message.tasks.ids[self.start : self.stop]
+
+    def n_bytes(self) -> int:
+        return sum(self.message.tasks.lengths[self.start : self.stop])
+
+    def split(self, n: int) -> tuple[Piece, Piece]:
+        """The first n tasks, and the rest."""
+        middle = self.start + n
+        first = Piece(self.message, self.run, self.function, self.start, middle, self.at)
+        rest = Piece(self.message, self.run, self.function, middle, self.stop, self.at + first.n_bytes())
+        return first, rest
+
+
+class Arrived:
+    """A TASKS message and its payload."""
+
+    __slots__ = ("function_spans", "payload", "tasks")
+
+    def __init__(self, tasks: wire.Tasks, payload: Frames) -> None:
+        self.tasks = tasks
+        self.payload = payload
+        self.function_spans: list[tuple[int, int]] = []
+        at = 0
+        for function in tasks.functions:
+            self.function_spans.append((at, at + function.length))
+            at += function.length
+
+    def pieces(self) -> list[Piece]:
+        """One for each run."""
+        pieces = []
+        start = 0
+        at = sum(f.length for f in self.tasks.functions)
+        for run in self.tasks.runs:
+            piece = Piece(self, run, run.function, start, start + run.n_tasks, at)
+            pieces.append(piece)
+            start += run.n_tasks
+            at += piece.n_bytes()
+        return pieces
+
+
+class Queue:
+    """What waits: lower priority numbers first, and first come, first served among equals."""
+
+    def __init__(self) -> None:
+        self._by_priority: dict[int, deque[Piece]] = {}
+        self._priorities: list[int] = []  # sorted; those that have pieces
+        self._n = 0
+
+    def __len__(self) -> int:
+        """Tasks."""
+        return self._n
+
+    def _line(self, priority: int) -> deque[Piece]:
+        line = self._by_priority.get(priority)
+        if line is None:
+            line = self._by_priority[priority] = deque()
+            insort(self._priorities, priority)
+        return line
+
+    def add(self, message: Arrived) -> None:
+        """At the end of its priority."""
+        for piece in message.pieces():
+            self._line(piece.run.priority).append(piece)
+        self._n += len(message.tasks.ids)
+
+    def give_back(self, message: Arrived) -> None:
+        """At the front of its priority: these have waited already."""
+        for piece in reversed(message.pieces()):
+            self._line(piece.run.priority).appendleft(piece)
+        self._n += len(message.tasks.ids)
+
+    def take(self, n: int) -> list[Piece]:
+        """The next n tasks, or as many as there are."""
+        taken: list[Piece] = []
+        while n and self._priorities:
+            line = self._by_priority[self._priorities[0]]
+            piece = line.popleft()
+            if len(piece) > n:
+                piece, rest = piece.split(n)
+                line.appendleft(rest)
+            if not line:
+                del self._by_priority[self._priorities.pop(0)]
+            taken.append(piece)
+            n -= len(piece)
+            self._n -= len(piece)
+        return taken
+
+    def remove(self, ids: Iterable[int]) -> list[int]:
+        """Take these out, wherever they wait. Returns those that did. Looks at each piece's range: rare, and not fast."""
+        wanted = set(ids)
+        if not wanted:
+            return []
+        removed: list[int] = []
+        low, high = min(wanted), max(wanted)
+        for priority in list(self._priorities):
+            line: deque[Piece] = deque()
+            for piece in self._by_priority[priority]:
+                line.extend(_without(piece, wanted, low, high, removed))
+            if line:
+                self._by_priority[priority] = line
+            else:
+                del self._by_priority[priority]
+                self._priorities.remove(priority)
+        self._n -= len(removed)
+        return removed
+
+
+def _without(piece: Piece, wanted: set[int], low: int, high: int, removed: list[int]) -> list[Piece]:
+    ids = piece.ids()
+    if max(ids) < low or min(ids) > high or wanted.isdisjoint(ids):
+        return [piece]
+    left: list[Piece] = []
+    for task_id in ids:
+        if task_id in wanted:
+            removed.append(task_id)
+            if len(piece) == 1:
+                return left
+            _, piece = piece.split(1)
+            continue
+        if len(piece) == 1:
+            return [*left, piece]
+        one, piece = piece.split(1)
+        left.append(one)
+    return left
+
+
+def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
+    """Pieces as one TASKS message: each function once, payload in few frames."""
+    index: dict[tuple[bytes, int], int] = {}
+    functions: list[wire.Function] = []
+    parts: list[wire.Buffer] = []
+    for piece in pieces:
+        function = piece.message.tasks.functions[piece.function]
+        key = (function.digest, function.length)
+        if key not in index:
+            index[key] = len(functions)
+            functions.append(function)
+            parts += piece.message.payload.cut(*piece.message.function_spans[piece.function])
+    runs: list[wire.Run] = []
+    ids, lengths = array("Q"), array("I")
+    for piece in pieces:
+        tasks, run = piece.message.tasks, piece.run
+        function = tasks.functions[piece.function]
+        here = wire.Run(
+            index[function.digest, function.length], len(piece), run.priority, run.timeout_ms, run.codec
+        )
+        if runs and _same_run(runs[-1], here):
+            last = runs.pop()
+            here = wire.Run(last.function, last.n_tasks + len(piece), last.priority, last.timeout_ms, last.codec)
+        runs.append(here)
+        ids += piece.ids()
+        lengths += tasks.lengths[piece.start : piece.stop]
+        parts += piece.message.payload.cut(piece.at, piece.at + piece.n_bytes())
+    return wire.Tasks(tuple(functions), tuple(runs), ids, lengths), joined(parts)
+
+
+def _same_run(a: wire.Run, b: wire.Run) -> bool:
+    return (a.function, a.priority, a.timeout_ms, a.codec) == (b.function, b.priority, b.timeout_ms, b.codec)

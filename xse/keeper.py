@@ -1,0 +1,139 @@
+"""Keeps the block of a PoolExecutor running: launches it, launches it anew when it is lost, and gives up with a reason.
+
+It knows nothing of the executor, so that one that nobody holds any more can be collected.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xse import commands, launch
+from xse.client import Client
+from xse.errors import BrokenPool, LaunchError, XseError
+from xse.future import load_result
+from xse.local_block import LocalBlock
+from xse.options import PoolOptions
+from xse.wire import Status
+
+logger = logging.getLogger(__name__)
+
+SHORT_LIFE_S = 10.0  # a block that was lost so soon after it was ready counts as a failed start
+MOST_FAILED_STARTS = 3  # in a row: then the pool is broken
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a block of this pool is launched."""
+
+    command: Sequence[str]  # launcher and xse-pool, to which ``--connect FILE`` is added
+    directory: str  # for connect files
+    run_id: str
+    options: PoolOptions
+    endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
+    keys: dict[str, str]  # that a pool may have
+
+
+class Keeper:
+    """``on_event`` is for the client to call. Set ``client`` before that."""
+
+    client: Client
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._over = False
+        self.blocks: dict[str, LocalBlock] = {}
+        self._ports: list[int] = []
+        self._ever_up: set[str] = set()
+        self._ready_since: dict[str, float] = {}
+        self._n_failed_starts = 0
+
+    def on_event(self, event: commands.Event) -> None:
+        """What the interchange tells of blocks."""
+        match event:
+            case commands.Listening():
+                self._ports = event.ports
+                self._launch()
+            case commands.CannotListen():
+                self.client.fail_all(LaunchError(event.reason))
+            case commands.BlockUp():
+                self._ever_up.add(event.block_id)
+            case commands.BlockReady():
+                self._ready_since[event.block_id] = time.monotonic()
+            case commands.BlockDown():
+                if not self._over:
+                    self._block_down(event)
+
+    def launch_no_more(self) -> None:
+        """The pool is ending: a block that goes now was told to."""
+        with self._lock:
+            self._over = True
+        for block_id, block in self.blocks.items():
+            if block_id not in self._ever_up:
+                block.mute()
+
+    def end(self, timeout: float) -> None:
+        """Wait for blocks that were told to end, and end those that do not, in ``timeout`` seconds or little more."""
+        for block_id, block in self.blocks.items():
+            block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
+
+    def _launch(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            block_id = str(len(self.blocks))
+            connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
+            command = [*self._plan.command, "--connect", connect]
+            try:
+                launch.write_connect_file(
+                    connect,
+                    run=self._plan.run_id,
+                    block=block_id,
+                    endpoints=self._plan.endpoints(self._ports),
+                    keys=self._plan.keys,
+                    options=self._plan.options,
+                )
+                logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
+                self.blocks[block_id] = LocalBlock(command, on_exit=lambda code: self._exited(block_id, code))
+            except (OSError, XseError) as e:
+                self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
+
+    def _block_down(self, event: commands.BlockDown) -> None:
+        """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""
+        since = self._ready_since.pop(event.block_id, None)
+        if event.exception:
+            error = BrokenPool(f"the pool is broken: {event.reason}")
+            _, error.__cause__ = load_result(Status.RAISED, base64.b64decode(event.exception))
+            self.client.fail_all(error)
+            return
+        if since is None:
+            self.client.fail_all(BrokenPool(f"the pool is broken, for its block could not start: {event.reason}"))
+            return
+        self._n_failed_starts = self._n_failed_starts + 1 if time.monotonic() - since < SHORT_LIFE_S else 0
+        if self._n_failed_starts >= MOST_FAILED_STARTS:
+            reason = f"{MOST_FAILED_STARTS} blocks were lost in a row, the last because {event.reason}"
+            self.client.fail_all(BrokenPool(f"the pool is broken: {reason}"))
+            return
+        logger.warning("block_lost block=%s lost_tasks=%d reason=%r", event.block_id, event.n_lost, event.reason)
+        self._launch()
+
+    def _exited(self, block_id: str, code: int) -> None:
+        """mpiexec has ended. If its block ever connected, the interchange has told what became of it, or will."""
+        if self._over:
+            return
+        try:
+            status = self.client.request(commands.Status()).result()
+        except XseError:  # the interchange is gone: everybody has been told
+            return
+        assert isinstance(status, commands.StatusReply)
+        if block_id not in status.ever_connected:
+            tail = self.blocks[block_id].stderr_tail() or "it wrote nothing to stderr"
+            reason = f"its block ended with exit code {code} before it came up: {tail}"
+            self.client.fail_all(BrokenPool(f"the pool is broken, for {reason}"))

@@ -1,0 +1,198 @@
+"""How a block is launched: which xse-pool, which mpiexec, and the one line that starts it.
+
+The line is composed here and nowhere else, for PoolExecutor (which runs it) and for ExtremeScaleExecutor (whose provider
+does).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from xse.errors import LaunchError, OptionError
+from xse.options import PoolOptions
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An xse-pool executable, as its ``--version`` tells it."""
+
+    path: str
+    version: str
+    mpi: str  # "MPICH 4.0.2", "Open MPI 4.1.4"
+    mpicc: str  # the wrapper it was built with; mpiexec lies beside it
+    python: str  # "3.11"
+
+
+def find_pool(path: str | None = None) -> Pool:
+    """The xse-pool at ``path``, or $XSE_POOL, or the one that was installed with this package.
+
+    Raises LaunchError when there is none, when it does not run, or when it is for another Python.
+    """
+    if path is None:
+        path = os.environ.get("XSE_POOL") or str(importlib.resources.files("xse").joinpath("xse-pool"))
+    if not os.path.exists(path):
+        raise LaunchError(
+            f"no xse-pool at {path}: install xse with an MPI at hand (pip install . in its source), or set XSE_POOL to"
+            " one that is built"
+        )
+    pool = _ask(path, os.stat(path).st_mtime_ns)
+    if pool.python != PYTHON:
+        raise LaunchError(
+            f"{path} was built for Python {pool.python}, and this is Python {PYTHON}: install xse with this Python"
+            f" ({sys.executable} -m pip install . in its source), or run Python {pool.python}"
+        )
+    return pool
+
+
+@functools.cache
+def _ask(path: str, changed_ns: int) -> Pool:
+    del changed_ns  # a rebuilt pool is asked again
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise LaunchError(f"{path} cannot be run: {e}") from None
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    if done.returncode or not {"xse-pool", "mpi", "mpicc", "python"} <= said.keys():
+        tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise LaunchError(
+            f"{path} does not run here: {tail[0]} (are the libraries of the MPI it was built with on this host? a"
+            " module may have to be loaded)"
+        )
+    return Pool(path, said["xse-pool"], said["mpi"], said["mpicc"], said["python"])
+
+
+def flavour_of(mpi: str) -> str:
+    """openmpi or mpich: whose flags a launcher takes. MPICH's descendants (Intel MPI, MVAPICH, Cray) take MPICH's."""
+    return "openmpi" if "Open MPI" in mpi or "OpenRTE" in mpi or "PRRTE" in mpi or "prte" in mpi else "mpich"
+
+
+def find_mpiexec(pool: Pool) -> str:
+    """The mpiexec that belongs to the pool's MPI: the one beside its mpicc, else the first on PATH of the same kind.
+
+    Raises LaunchError when there is none: a pool started by another MPI's mpiexec would be many pools of one rank.
+    """
+    beside = os.path.join(
+        os.path.dirname(pool.mpicc), os.path.basename(pool.mpicc).replace("mpicc", "mpiexec", 1)
+    )
+    flavour = flavour_of(pool.mpi)
+    tried: list[str] = []
+    for name in (beside, f"mpiexec.{flavour}", "mpiexec", "mpirun"):
+        path = name if os.path.isabs(name) else shutil.which(name)
+        if path is None or not os.access(path, os.X_OK):
+            tried.append(f"{name} (not found)")
+            continue
+        kind = _kind_of_mpiexec(path)
+        if kind == flavour:
+            return path
+        tried.append(f"{path} (of another MPI)")
+    raise LaunchError(
+        f"no mpiexec for {pool.mpi}, the MPI that {pool.path} was built with; tried {', '.join(tried)}. Put that MPI's"
+        " mpiexec on PATH (Debian: apt-get install mpich or openmpi-bin; elsewhere: load its module), or give launch_cmd"
+    )
+
+
+@functools.cache
+def _kind_of_mpiexec(path: str) -> str | None:
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = done.stdout + done.stderr
+    if re.search(r"OpenRTE|Open MPI|PRRTE|prte", said):
+        return "openmpi"
+    return "mpich" if re.search(r"HYDRA|Hydra|Intel\(R\) MPI", said) else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the ranks of a block lie on its nodes."""
+
+    n_nodes: int = 1
+    ranks_per_node: int = 1
+
+    @property
+    def n_ranks(self) -> int:
+        return self.n_nodes * self.ranks_per_node
+
+
+def _mpich(program: str, layout: Layout, mpi: str) -> list[str]:
+    return [program, "-n", str(layout.n_ranks), "-ppn", str(layout.ranks_per_node), "-bind-to", "none"]
+
+
+def _openmpi(program: str, layout: Layout, mpi: str) -> list[str]:
+    """--bind-to none: a rank's workers inherit its cores. Oversubscribing: ranks sleep, and workers do the work."""
+    found = re.search(r"(\d+)\.", mpi)
+    major = int(found[1]) if found else 4
+    argv = [program, "-n", str(layout.n_ranks)]
+    if major >= 5:
+        argv += ["--map-by", f"ppr:{layout.ranks_per_node}:node:oversubscribe", "--bind-to", "none"]
+    else:
+        argv += ["--map-by", f"ppr:{layout.ranks_per_node}:node", "--oversubscribe", "--bind-to", "none"]
+    return [*argv, "--allow-run-as-root"] if os.geteuid() == 0 else argv
+
+
+def _srun(program: str, layout: Layout, mpi: str) -> list[str]:
+    """-K: a rank that dies ends the step. --cpu-bind=none and all CPUs of the node: workers inherit the rank's."""
+    kind = "pmix" if flavour_of(mpi) == "openmpi" else "pmi2"
+    argv = [program, f"--nodes={layout.n_nodes}", f"--ntasks={layout.n_ranks}"]
+    argv += [f"--ntasks-per-node={layout.ranks_per_node}", f"--mpi={kind}"]
+    return [*argv, "--cpu-bind=none", "--kill-on-bad-exit=1"]
+
+
+#: What mpi_launcher= may be.
+NAMES = ("auto", "mpiexec", "srun")
+
+
+def launcher(name: str, pool: Pool, layout: Layout) -> list[str]:
+    """The beginning of the line: ``auto`` and ``mpiexec`` find the pool's own mpiexec. Raises LaunchError."""
+    if name == "srun":
+        program = shutil.which("srun")
+        if program is None:
+            raise LaunchError("no srun on PATH: run where Slurm's commands are, or use mpi_launcher='mpiexec'")
+        return _srun(program, layout, pool.mpi)
+    if name in ("auto", "mpiexec"):
+        compose = _openmpi if flavour_of(pool.mpi) == "openmpi" else _mpich
+        return compose(find_mpiexec(pool), layout, pool.mpi)
+    raise LaunchError(f"mpi_launcher={name!r} is not known; there are {', '.join(NAMES)}")
+
+
+def script_path() -> tuple[str, ...]:
+    """Entries of sys.path that a worker's own Python would not have: the script's directory, PYTHONPATH, additions."""
+    roots = tuple(os.path.realpath(p) + os.sep for p in {sys.prefix, sys.base_prefix, sys.exec_prefix})
+    entries: list[str] = []
+    for entry in sys.path:
+        path = os.path.abspath(entry or ".")
+        inside = os.path.realpath(path).startswith(roots) and "python" in path
+        if not inside and ":" not in path and os.path.isdir(path) and path not in entries:
+            entries.append(path)
+    return tuple(entries)
+
+
+def write_connect_file(
+    path: str, *, run: str, block: str, endpoints: list[str], keys: dict[str, str], options: PoolOptions
+) -> None:
+    """See csrc/connect.h. ``keys``: server_key, public_key, secret_key, or nothing. The file is its owner's alone."""
+    lines = ["xse-connect 1", f"run {run}", *([f"block {block}"] if block else [])]
+    lines += [f"endpoint {e}" for e in endpoints]
+    lines += [f"option {flag} {value}".rstrip() for flag, value in options.pairs()]
+    lines += [f"{name} {value}" for name, value in keys.items()]
+    if any("\n" in line for line in lines):
+        raise OptionError("an option of a pool may not hold a line break")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as f:
+        os.fchmod(fd, 0o600)
+        f.write("\n".join(lines) + "\n")
+
+
+def tcp_endpoint(address: str, port: int) -> str:
+    """For ZeroMQ; an IPv6 address takes brackets."""
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"

@@ -1,0 +1,48 @@
+"""The options of xse-pool, once: what they are, and how a connect file says them. csrc/options.c is held to this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _option(flag: str, default: Any) -> Any:
+    return field(default=default, metadata={"flag": flag})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolOptions:
+    """What a pool is started with. What has its default is not said."""
+
+    connect: str = _option("--connect", "")
+    block: str = _option("--block", "")
+    workers_per_rank: int = _option("--workers-per-rank", 0)  # 0: what fits, by the next five
+    cores_per_worker: float = _option("--cores-per-worker", 1.0)
+    mem_per_worker: float = _option("--mem-per-worker", 0.0)  # GB (2**30 bytes); 0: not counted
+    max_workers_per_node: int = _option("--max-workers-per-node", 0)  # 0: no limit
+    accelerators: tuple[str, ...] = _option("--accelerators", ())  # of a node, one for each worker
+    affinity: str = _option("--affinity", "none")
+    runner: str = _option("--runner", "fork")
+    prefetch: int = _option("--prefetch", -1)  # tasks beyond the workers of a rank; -1: as measured
+    python: str = _option("--python", "")
+    expect_python: str = _option("--expect-python", "")
+    preload: tuple[str, ...] = _option("--preload", ())
+    path: tuple[str, ...] = _option("--path", ())  # for sys.path
+    working_dir: str = _option("--working-dir", "")
+    log_dir: str = _option("--log-dir", "")
+    probe_timeout: int = _option("--probe-timeout", 30)  # seconds
+    start_timeout: int = _option("--start-timeout", 120)  # seconds
+    drain_after: int = _option("--drain-after", 0)  # seconds; 0: never
+    grace_ms: int = _option("--grace", 1000)
+    debug: bool = _option("--debug", False)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Flags and values, for a connect file; a flag without a value has "". """
+        pairs: list[tuple[str, str]] = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                joint = {"preload": ",", "path": ":", "accelerators": ";"}.get(f.name)
+                text = "" if value is True else joint.join(value) if joint else str(value)
+                pairs.append((f.metadata["flag"], text))
+        return pairs

@@ -1,0 +1,265 @@
+"""Payloads: what lies in a task and in a result. Only this file, ``by_value`` and ``parsl_codec`` pickle.
+
+xse's own codec is number 0. A function is its pickle, a task's arguments the pickle of ``(args, kwargs)``, a value its
+pickle, an exception the pickle of ``(exception, text of its traceback)``. Plain pickle does it where it can, since it is
+fast; what must travel by value goes through ``by_value`` (and dill, imported then).
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import traceback
+import types
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Protocol, TypeAlias
+
+from xse.errors import PayloadTooLarge, RemoteTraceback, SerializationError
+from xse.wire import MAX_ITEM, Buffer, Status
+
+PROTOCOL = 5
+
+#: What a worker does with a task: arguments in, status and payload out.
+Call: TypeAlias = Callable[[Buffer], tuple[int, bytes]]
+
+
+class Codec(Protocol):
+    """One way to read functions and arguments and to write results; modules implement it."""
+
+    def load_function(self, data: bytes) -> Call: ...
+
+    def load_setup(self, data: bytes) -> Callable[[], None]: ...
+
+    def dump_exception(self, error: BaseException) -> bytes: ...
+
+
+#: The module of each codec number (docs/protocol.md, 2.1).
+CODECS = {0: "xse.payload", 1: "xse.parsl_codec"}
+
+
+def codec(number: int) -> Codec:
+    """The codec of that number. Raises SerializationError for one that is not known here."""
+    try:
+        return importlib.import_module(CODECS[number])
+    except (KeyError, ImportError) as e:
+        raise SerializationError(f"codec {number} is not to be had here: {e!r}") from e
+
+
+class Function:
+    """A function's bytes, ready for the wire."""
+
+    __slots__ = ("codec", "data", "digest")
+
+    def __init__(self, data: bytes, codec: int = 0) -> None:
+        self.data = data
+        self.codec = codec
+        self.digest = blake2b(data, digest_size=16, person=b"xse codec" + bytes([codec])).digest()
+
+
+def name_of(obj: Any) -> str:
+    """How messages call a function or an object."""
+    if isinstance(obj, partial):
+        return f"partial of {name_of(obj.func)}"
+    return getattr(obj, "__qualname__", None) or f"an object of type {type(obj).__qualname__}"
+
+
+def _pickle_by_value(obj: Any) -> bytes:
+    from xse import by_value
+
+    file = io.BytesIO()
+    by_value.Pickler(file, PROTOCOL).dump(obj)
+    return file.getvalue()
+
+
+def dumps(obj: Any) -> bytes:
+    """Pickle anything that plain pickle or dill can. Raises whatever the pickle of a part of it raises."""
+    try:
+        data = pickle.dumps(obj, PROTOCOL)
+    except Exception:  # whatever plain pickle cannot, the other may: it is the one to tell
+        return _pickle_by_value(obj)
+    if b"__main__" in data:  # a reference into this very script, which no worker can import
+        return _pickle_by_value(obj)
+    return data
+
+
+def loads(data: Buffer) -> Any:
+    """The object again."""
+    return pickle.loads(data)
+
+
+def checked_size(what: str, data: bytes) -> bytes:
+    """The data, if one message may carry it. Raises PayloadTooLarge."""
+    if len(data) > MAX_ITEM:
+        raise PayloadTooLarge(
+            f"{what} takes {len(data)} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less",
+            len(data),
+            MAX_ITEM,
+        )
+    return data
+
+
+# ---- in the client
+
+
+class Functions:
+    """Functions as they go on the wire, kept from one submit to the next while they would come out the same.
+
+    A function that the workers can import is kept by its name. One that travels by value is kept as long as everything
+    it captures is the same and cannot change in place (``by_value.captured``); otherwise it is written anew each time,
+    so that a task runs what the function was when it was submitted. Everything else that can be called (a partial, a
+    bound method, an instance) carries state of its own and is always written anew.
+    """
+
+    MOST = 1024
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, tuple[tuple[Any, ...] | None, Function]] = {}
+
+    def get(self, fn: Callable[..., Any]) -> Function:
+        """Raises SerializationError or PayloadTooLarge."""
+        if not isinstance(fn, types.FunctionType):
+            return self._write(fn)
+        kept = self._kept.get(fn)
+        if kept and (_in_its_module(fn) if kept[0] is None else _still(kept[0], fn)):
+            return kept[1]
+        function = self._write(fn)
+        if len(self._kept) >= self.MOST:
+            self._kept.clear()
+        if _in_its_module(fn):
+            self._kept[fn] = (None, function)
+        else:
+            from xse import by_value
+
+            now = by_value.captured(fn)
+            if now is not None:
+                self._kept[fn] = (now, function)
+            else:
+                self._kept.pop(fn, None)
+        return function
+
+    @staticmethod
+    def _write(fn: Callable[..., Any]) -> Function:
+        try:
+            data = dumps(fn)
+        except Exception as e:
+            raise SerializationError(f"the function {name_of(fn)} cannot be pickled: {e!r}") from e
+        return Function(checked_size(f"the function {name_of(fn)}", data))
+
+
+def _in_its_module(fn: types.FunctionType) -> bool:
+    from xse import by_value
+
+    return by_value.importable(fn)
+
+
+def _still(before: tuple[Any, ...], fn: types.FunctionType) -> bool:
+    from xse import by_value
+
+    now = by_value.captured(fn)
+    return now is not None and by_value.same(before, now)
+
+
+def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Raises SerializationError or PayloadTooLarge."""
+    try:
+        data = dumps((args, kwargs))
+    except Exception as e:
+        raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
+    return checked_size(f"the arguments of {name_of(fn)}", data)
+
+
+def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
+    """Of VALUE or RAISED: the value, or the exception. What cannot be read is a SerializationError."""
+    try:
+        if status == Status.VALUE:
+            return loads(data), None
+        error, text = loads(data)
+    except Exception as e:
+        what = "the result" if status == Status.VALUE else "the exception that the task raised"
+        return None, SerializationError(f"{what} cannot be unpickled here: {e!r}")
+    if text:
+        error.__cause__ = RemoteTraceback(text)
+    return None, error
+
+
+# ---- in the worker
+
+_NONE = pickle.dumps(None, PROTOCOL)
+
+
+def _traceback_text(error: BaseException) -> str:
+    """The traceback from the task's own frame on: ours say nothing to a user."""
+    tb = error.__traceback__
+    while tb and tb.tb_next and tb.tb_frame.f_globals.get("__name__") in ("xse.payload", "xse.worker"):
+        tb = tb.tb_next
+    return "".join(traceback.format_exception(type(error), error, tb))
+
+
+def dump_exception(error: BaseException) -> bytes:
+    """An exception that cannot make the way becomes a SerializationError with its type, its words and its traceback."""
+    text = _traceback_text(error)
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    try:
+        data = dumps((error, text))
+        loads(data)  # a class whose __init__ does not take its own args fails only there
+    except Exception as e:
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        told = SerializationError(f"the task raised {name}: {error}, which cannot be pickled: {e!r}")
+        data = dumps((told, text))
+    return data
+
+
+def _dump_value(value: Any) -> tuple[int, bytes]:
+    if value is None:
+        return Status.VALUE, _NONE
+    try:
+        return Status.VALUE, dumps(value)
+    except Exception as e:
+        told = SerializationError(f"the result, {name_of(type(value))}, cannot be pickled: {e!r}")
+        return Status.RAISED, dump_exception(told)
+
+
+def load_function(data: bytes) -> Call:
+    """A function that cannot be loaded raises in each task that calls it: the worker lives on."""
+    fn: Callable[..., Any] | None = None
+
+    def call(arguments: Buffer) -> tuple[int, bytes]:
+        nonlocal fn
+        try:
+            if fn is None:
+                fn = _load_or_say("the function", data)
+            args, kwargs = _load_or_say("the arguments", arguments)
+            value = fn(*args, **kwargs)
+        except SystemExit:
+            raise  # ends the worker, as it would end a script
+        except BaseException as e:
+            return Status.RAISED, dump_exception(e)
+        return _dump_value(value)
+
+    return call
+
+
+def _load_or_say(what: str, data: Buffer) -> Any:
+    try:
+        return loads(data)
+    except Exception as e:
+        raise SerializationError(f"{what} cannot be unpickled in the worker: {e!r}") from e
+
+
+def dump_setup(initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> bytes:
+    """What every worker runs before its first task. Raises SerializationError."""
+    try:
+        return dumps((initializer, initargs))
+    except Exception as e:
+        raise SerializationError(f"the initializer {name_of(initializer)} cannot be pickled: {e!r}") from e
+
+
+def load_setup(data: bytes) -> Callable[[], None]:
+    def run() -> None:
+        initializer, initargs = _load_or_say("the initializer", data)
+        initializer(*initargs)
+
+    return run

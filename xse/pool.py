@@ -1,0 +1,264 @@
+"""PoolExecutor: concurrent.futures over an MPI pool. It needs no Parsl, and with no arguments nothing to be set up."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from xse import commands, launch, payload
+from xse.client import Client
+from xse.errors import LaunchError, OptionError, PayloadTooLarge, SerializationError
+from xse.future import Future, load_result
+from xse.keeper import Keeper, Plan
+from xse.keys import new_keys
+from xse.options import PoolOptions
+from xse.scratch import make_scratch
+from xse.version import VERSION
+
+T = TypeVar("T")
+
+END_TIMEOUT_S = 2.0  # for blocks and interchange to end, before they are made to
+
+
+class PoolExecutor(Executor):
+    """Run functions in the workers of an MPI pool, started by mpiexec.
+
+    ``max_workers``: worker processes in all; by default the CPUs that this process may run on.
+    ``initializer(*initargs)`` runs in each worker before its first task; if it raises, the pool is broken.
+    ``ranks``: MPI ranks that share the workers out evenly; one rank a node is best.
+    ``mpi_launcher``: ``auto`` or ``mpiexec`` (the one of the MPI that xse-pool was built with), or ``srun``.
+    ``launch_cmd``: words to put before ``xse-pool ...`` in place of a launcher of ours; a shell command.
+    ``address``: an address of this host at which pools on other hosts reach it, encrypted. By default there is none, and
+    the pool comes by a unix socket.
+    ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
+    ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``log_dir``: where logs go; by default they go with the pool.
+    ``debug``: log each task.
+
+    A future is cancelled only if its task has not started. A script that ends with work under way cancels it; use
+    ``with``, ``shutdown()`` or the futures' results to wait for it.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        ranks: int = 1,
+        mpi_launcher: str = "auto",
+        launch_cmd: str | None = None,
+        address: str | None = None,
+        port_range: tuple[int, int] = (54_000, 55_000),
+        preload: Sequence[str] = (),
+        working_dir: str | None = None,
+        heartbeat_period: float = 30.0,
+        heartbeat_threshold: float = 120.0,
+        log_dir: str | None = None,
+        debug: bool = False,
+    ) -> None:
+        max_workers = _default_workers(ranks) if max_workers is None else max_workers
+        _check_number("max_workers", max_workers, 1, 1_000_000)
+        _check_number("ranks", ranks, 1, 65_536)
+        if max_workers % ranks:
+            raise OptionError(f"max_workers={max_workers} cannot be shared evenly by ranks={ranks}: give a multiple")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if not 0 < heartbeat_period < heartbeat_threshold:
+            raise OptionError(
+                f"heartbeat_period={heartbeat_period} must be above 0 and below heartbeat_threshold={heartbeat_threshold}"
+            )
+        if isinstance(preload, str):
+            raise OptionError(f"preload must be a sequence of module names, not the text {preload!r}")
+        setup = payload.dump_setup(initializer, initargs) if initializer else b""
+        pool = launch.find_pool()
+        if launch_cmd is None:
+            before = launch.launcher(mpi_launcher, pool, launch.Layout(ranks_per_node=ranks))
+        else:
+            before = _words(launch_cmd)
+        self._functions = payload.Functions()
+        self._lock = threading.Lock()
+        self._shut = False
+        self._why_shut = "cannot schedule new futures after shutdown"
+        self._ended = threading.Event()
+        keys = new_keys() if address else {}
+        scratch = make_scratch()
+        options = PoolOptions(
+            workers_per_rank=max_workers // ranks,
+            python=sys.executable,
+            expect_python=launch.PYTHON,
+            preload=tuple(preload),
+            path=launch.script_path(),
+            working_dir=os.path.abspath(working_dir) if working_dir else "",
+            log_dir=os.path.abspath(log_dir) if log_dir else scratch,
+            debug=debug,
+        )
+        run_id = uuid.uuid4().hex
+        self._keeper = Keeper(
+            Plan(
+                command=[*before, pool.path],
+                directory=scratch,
+                run_id=run_id,
+                options=options,
+                endpoints=partial(_endpoints, scratch, address),
+                keys={k: v for k, v in keys.items() if k != "server_secret"},
+            )
+        )
+        self._client = self._keeper.client = Client(load=load_result, on_event=self._keeper.on_event, name="xse")
+        self._client.start(
+            commands.Config(
+                run_id=run_id,
+                local_path=f"{scratch}/pools",
+                xse_version=VERSION,
+                python_version=".".join(map(str, sys.version_info[:3])),
+                parent_pid=os.getpid(),
+                addresses=[address] if address else [],
+                port_range=list(port_range),
+                server_key=keys.get("server_key", ""),
+                server_secret=keys.get("server_secret", ""),
+                pool_keys=[keys["public_key"]] if keys else [],
+                heartbeat_period_ms=round(heartbeat_period * 1000),
+                heartbeat_threshold_ms=round(heartbeat_threshold * 1000),
+                setup=base64.b64encode(setup).decode(),
+                log_dir=options.log_dir,
+                scratch_dir=scratch,
+                debug=debug,
+            )
+        )
+        self._end: Callable[[], None] = partial(_end, self._client, self._keeper, scratch)
+        _alive.add(self)
+        self._finalizer = weakref.finalize(self, _end_when_empty, self._client, self._end)
+        self._finalizer.atexit = False  # _end_all does it, while threads still run
+
+    # ---- concurrent.futures
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+        """Schedule ``fn(*args, **kwargs)``. Function and arguments are pickled now: what changes after does not count."""
+        if self._shut:
+            raise RuntimeError(self._why_shut)
+        try:
+            function = self._functions.get(fn)
+            data = payload.dump_arguments(fn, args, kwargs)
+        except (SerializationError, PayloadTooLarge) as e:
+            return self._client.failed(e)
+        return self._client.submit(function, data)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks. With ``cancel_futures`` those that have not started are cancelled. With ``wait`` return
+        when all futures are done and all processes have ended; without, that happens in the background."""
+        with self._lock:
+            first = not self._shut
+            self._shut = True
+        if cancel_futures:
+            self._client.cancel_all()
+        if not first:
+            if wait:
+                self._ended.wait()
+        elif wait:
+            self._wait_and_close()
+        else:
+            threading.Thread(target=self._wait_and_close, name="xse-shutdown", daemon=True).start()
+
+    def _wait_and_close(self) -> None:
+        try:
+            self._client.wait_until_empty()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """End everything now; futures that are not done are cancelled."""
+        with self._lock:
+            self._shut = True
+        _alive.discard(self)
+        self._finalizer.detach()
+        self._end()
+        self._ended.set()
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> Literal[False]:
+        """Left by an exception, nobody will ask for the results: what is under way is cancelled, not waited for."""
+        if exc_type is None:
+            self.shutdown(wait=True)
+        else:
+            self._close()
+        return False
+
+
+_alive: weakref.WeakSet[PoolExecutor] = weakref.WeakSet()
+
+
+def _end(client: Client, keeper: Keeper, scratch: str) -> None:
+    """Nothing of the pool is left after this. Holds no reference to the executor: it may be what collects it."""
+    keeper.launch_no_more()
+    client.close(END_TIMEOUT_S)
+    keeper.end(END_TIMEOUT_S)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end_when_empty(client: Client, end: Callable[[], None]) -> None:
+    """Nobody holds the executor any more, but somebody may hold its futures: they get their answers first."""
+
+    def wait() -> None:
+        client.wait_until_empty()
+        end()
+
+    threading.Thread(target=wait, name="xse-shutdown", daemon=True).start()
+
+
+@atexit.register
+def _end_all() -> None:
+    for executor in list(_alive):
+        with contextlib.suppress(Exception):  # one that cannot be ended must not keep the others
+            executor._close()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _forget_all() -> None:
+    """In a forked child: these pools are the parent's."""
+    for executor in list(_alive):
+        executor._why_shut = "this pool belongs to the process that made it: make one in this process"
+        executor._shut = True
+        executor._ended.set()
+        executor._finalizer.detach()
+        executor._end = _nothing
+    _alive.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _default_workers(ranks: int) -> int:
+    n = len(os.sched_getaffinity(0))
+    return max(ranks, n - n % ranks)
+
+
+def _check_number(name: str, value: object, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if not least <= value <= most:
+        raise OptionError(f"{name}={value} is out of range: {least} to {most}")
+
+
+def _words(command: str) -> list[str]:
+    words = shlex.split(command)
+    if not words or shutil.which(words[0]) is None:
+        raise LaunchError(f"launch_cmd={command!r}: there is no command {words[0] if words else ''!r} on PATH")
+    return words
+
+
+def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:
+    beyond = [launch.tcp_endpoint(address, ports[0])] if address else []
+    return [f"unix://{scratch}/pools", *beyond]
