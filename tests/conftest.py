@@ -1,0 +1,48 @@
+"""What holds for all tests: the pools they run on, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ours
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[1]
+
+
+def pools() -> dict[str, str]:
+    """xse-pool for each MPI, by name: built by scripts/test under build/, or named by XSE_TEST_POOLS=NAME=PATH,..."""
+    named = os.environ.get("XSE_TEST_POOLS")
+    if named:
+        return dict(entry.split("=", 1) for entry in named.split(","))
+    found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi")}
+    return {name: path for name, path in found.items() if os.path.exists(path)}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``mpi`` runs once with each."""
+    if "mpi" in metafunc.fixturenames:
+        metafunc.parametrize("mpi", sorted(pools()) or ["none-built"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def mpi(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The MPI that pools are built with and launched by in this test."""
+    name: str = request.param
+    if name == "none-built":
+        pytest.fail("no xse-pool is built: run scripts/test, or set XSE_TEST_POOLS=mpich=PATH,openmpi=PATH")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XSE_POOL", pools()[name])
+        yield name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left() -> Iterator[None]:
+    """After the tests of a file every process they started is gone."""
+    before = {p.pid for p in ours()}
+    yield
+    eventually(lambda: not [p for p in ours() if p.pid not in before], "nothing is left running")

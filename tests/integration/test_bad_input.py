@@ -1,0 +1,253 @@
+"""What a user may get wrong is told in one sentence, and what a stranger sends harms nobody."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from tests.support.waiting import eventually
+from tests.unit import sample
+from xse import BrokenPool, ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor, launch
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"max_workers": 0}, "max_workers=0 is out of range"),
+        ({"max_workers": -3}, "max_workers=-3 is out of range"),
+        ({"max_workers": 2.5}, "max_workers must be a whole number, not 2.5"),
+        ({"max_workers": "4"}, "max_workers must be a whole number, not '4'"),
+        ({"max_workers": 3, "ranks": 2}, "cannot be shared evenly"),
+        ({"ranks": 0}, "ranks=0 is out of range"),
+        ({"initializer": 5}, "initializer must be a callable"),
+        ({"heartbeat_period": 10, "heartbeat_threshold": 5}, "below heartbeat_threshold=5"),
+        ({"preload": "numpy"}, "preload must be a sequence of module names"),
+        ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
+        ({"launch_cmd": "no-such-launcher -n 1"}, "no command 'no-such-launcher' on PATH"),
+    ],
+)
+def test_a_wrong_argument_of_pool_executor_is_told(mpi: str, arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises((TypeError, OptionError, LaunchError)) as caught:
+        PoolExecutor(**arguments)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"heartbeat_period": 120}, "heartbeat_period=120 must be above 0 and below heartbeat_threshold=120"),
+        ({"ranks_per_node": 0}, "ranks_per_node=0 must be at least 1"),
+        ({"max_workers_per_node": 0}, "max_workers_per_node=0 must be at least 1"),
+        ({"cores_per_worker": 0.0}, "cores_per_worker=0.0 must be above 0"),
+        ({"worker_port_range": (55000, 54000)}, "must be (low, high)"),
+        ({"worker_port": 70000}, "port 70000"),
+        ({"cpu_affinity": "diagonal"}, "none, block, block-reverse, alternating"),
+        ({"cpu_affinity": "list:0-x"}, "no list of cores"),
+        ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
+        ({"prefetch_capacity": -1}, "prefetch_capacity=-1 must be at least 0"),
+    ],
+)
+def test_a_wrong_value_of_the_parsl_executor_is_told(arguments: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011, any ValueError with these words
+        ExtremeScaleExecutor(**arguments)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [{"label": 5}, {"ranks_per_node": "2"}, {"worker_ports": [1, 2]}, {"provider": 3}])
+def test_a_wrong_type_of_the_parsl_executor_is_told(arguments: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match=next(iter(arguments))) as caught:
+        ExtremeScaleExecutor(**arguments)
+    assert type(caught.value).__name__ == "TypeCheckError"
+
+
+# ---- surroundings
+
+
+def test_a_pool_that_cannot_start_is_told_by_the_future(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(1, preload=["no_such_module"]) as executor:
+        with pytest.raises(BrokenPool) as caught:
+            executor.submit(sample.double, 1).result()
+        assert "cannot import 'no_such_module', which is to be preloaded" in str(caught.value)
+
+
+def test_a_launcher_that_fails_is_told_by_the_future_with_its_last_words(mpi: str, tmp_path: Path) -> None:
+    script = tmp_path / "broken-mpiexec"
+    script.write_text("#!/bin/sh\necho 'no slots left' >&2\nexit 9\n")
+    script.chmod(0o755)
+    with PoolExecutor(1, launch_cmd=str(script)) as executor:
+        with pytest.raises(BrokenPool, match="exit code 9 before it came up: no slots left"):
+            executor.submit(sample.double, 1).result()
+        with pytest.raises(BrokenPool):
+            executor.submit(sample.double, 1)
+
+
+def test_a_working_directory_that_cannot_be_made_is_told(mpi: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        PoolExecutor(1, working_dir=str(tmp_path / "file" / "below")) as executor,
+        pytest.raises(BrokenPool, match="working_dir"),
+    ):
+        executor.submit(sample.double, 1).result()
+
+
+@pytest.fixture
+def two_taken_ports() -> Iterator[tuple[int, int]]:
+    """Ports that lie beside each other and belong to somebody else."""
+    for low in random.sample(range(40_000, 50_000, 2), 1000):
+        with socket.socket() as a, socket.socket() as b:
+            try:
+                a.bind(("127.0.0.1", low))
+                b.bind(("127.0.0.1", low + 1))
+            except OSError:
+                continue
+            a.listen()
+            b.listen()
+            yield low, low + 2
+            return
+
+
+def test_an_exhausted_port_range_is_told(mpi: str, two_taken_ports: tuple[int, int], tmp_path: Path) -> None:
+    low, high = two_taken_ports
+    executor = ExtremeScaleExecutor(worker_port_range=two_taken_ports, address="127.0.0.1")
+    executor.run_dir = str(tmp_path)
+    with pytest.raises(LaunchError) as caught:
+        executor.start()
+    assert f"no free port from {low} to {high - 1} (worker_port_range) on 127.0.0.1" in str(caught.value)
+    with (
+        PoolExecutor(1, address="127.0.0.1", port_range=two_taken_ports) as pool,
+        pytest.raises(LaunchError, match="no free port"),
+    ):
+        pool.submit(sample.double, 1).result()
+
+
+# ---- strangers on the port
+
+
+class ByHand:
+    """An executor whose pool was started by hand and came by TCP, encrypted, as from another host."""
+
+    def __init__(self, directory: Path) -> None:
+        self.executor = ExtremeScaleExecutor(managed=False, address="127.0.0.1", workers_per_rank=2)
+        self.executor.run_dir = str(directory)
+        self.executor.start()
+        self.log = directory / "ExtremeScaleExecutor" / "interchange.log"
+        connect = directory / "ExtremeScaleExecutor" / "blocks" / "pool.connect"
+        lines = connect.read_text().splitlines()
+        self.fields = dict(line.split(" ", 1) for line in lines if not line.startswith("option"))
+        self.endpoint = next(line.split()[1] for line in lines if line.startswith("endpoint tcp://"))
+        self.port = int(self.endpoint.rsplit(":", 1)[1])
+        connect.write_text("\n".join(line for line in lines if "unix://" not in line) + "\n")
+        pool = launch.find_pool()
+        command = [*launch.launcher("auto", pool, launch.Layout()), pool.path, "--connect", str(connect)]
+        self.pool = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        eventually(lambda: self.executor.connected_workers == 2, "the pool is connected")
+
+    def works(self) -> bool:
+        return self.executor.submit(sample.double, {}, 21).result(timeout=20) == 42
+
+    def end(self) -> int:
+        self.executor.shutdown()
+        return self.pool.wait(20)
+
+
+@pytest.fixture
+def by_hand(mpi: str, tmp_path: Path) -> Iterator[ByHand]:
+    world = ByHand(tmp_path)
+    try:
+        yield world
+    finally:
+        world.end()
+
+
+def test_a_pool_started_by_hand_works_encrypted_and_ends_with_its_executor(mpi: str, tmp_path: Path) -> None:
+    world = ByHand(tmp_path)
+    assert world.works()
+    (manager,) = world.executor.connected_managers()
+    assert manager["block_id"].startswith("hand-")
+    assert world.end() == 0
+
+
+def test_rubbish_on_the_port_harms_nobody(by_hand: ByHand) -> None:
+    rubbish = [b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(5000), b"\xff" * 64, b"xse\1" + bytes(100)]
+    open_ones = []
+    for data in rubbish * 20:
+        sock = socket.create_connection(("127.0.0.1", by_hand.port))
+        sock.sendall(data)
+        open_ones.append(sock)
+    assert by_hand.works()
+    for sock in open_ones:
+        sock.close()
+    assert by_hand.works()
+
+
+@pytest.mark.parametrize("key", ["none", "another"])
+def test_zeromq_without_the_right_key_gets_no_word_in(by_hand: ByHand, key: str) -> None:
+    context = zmq.Context()
+    stranger = context.socket(zmq.DEALER)
+    stranger.linger = 0
+    if key == "another":
+        public, secret = zmq.curve_keypair()
+        stranger.curve_publickey, stranger.curve_secretkey = public, secret
+        stranger.curve_serverkey = by_hand.fields["server_key"].encode()
+    monitor = stranger.get_monitor_socket()
+    stranger.connect(by_hand.endpoint)
+    for _ in range(10):
+        stranger.send(b"hello?")
+
+    def refused() -> bool:
+        while monitor.poll(0):
+            event = zmq.utils.monitor.recv_monitor_message(monitor)
+            assert event["event"] != zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if event["event"] in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_DISCONNECTED):
+                return True
+        return False
+
+    eventually(refused, "the stranger is turned away")
+    assert by_hand.works()
+    if key == "another":
+        eventually(lambda: "connection_refused from=127.0.0.1" in by_hand.log.read_text(), "a line in the log")
+    stranger.disable_monitor()
+    monitor.close()
+    stranger.close()
+    context.term()
+
+
+def friend(by_hand: ByHand, context: zmq.Context[Any]) -> Any:
+    """Somebody with the right keys: one of our own user's programs, gone mad."""
+    sock = context.socket(zmq.DEALER)
+    sock.linger = 0
+    sock.curve_publickey = by_hand.fields["public_key"].encode()
+    sock.curve_secretkey = by_hand.fields["secret_key"].encode()
+    sock.curve_serverkey = by_hand.fields["server_key"].encode()
+    sock.connect(by_hand.endpoint)
+    return sock
+
+
+def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(by_hand: ByHand) -> None:
+    random.seed(5)
+    context = zmq.Context()
+    for frames in (
+        [b""],
+        [b"nonsense"],
+        [b"xse\1" + bytes(20)],
+        [b"xse\2" + bytes(20)],
+        [random.randbytes(100) for _ in range(30)],
+        [b"xse\1\2\0\0\0\x18\0\0\0\1\0\0\0" + bytes(8)],
+    ):
+        sock = friend(by_hand, context)
+        sock.send_multipart(frames)
+        assert by_hand.works()
+        sock.close()
+    eventually(lambda: "message_bad from=127.0.0.1" in by_hand.log.read_text(), "a line in the log")
+    context.term()

@@ -1,0 +1,220 @@
+"""ExtremeScaleExecutor in real Parsl scripts, with both MPIs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import parsl
+import pytest
+from parsl import python_app
+from parsl.config import Config
+from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
+from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
+from parsl.launchers import SimpleLauncher
+from parsl.providers import LocalProvider
+
+from tests.support.processes import descendants, process
+from tests.support.waiting import eventually
+from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost
+
+WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
+
+
+def run_workflow(executor: str, directory: Path, n_noops: int) -> dict[str, Any]:
+    directory.mkdir()
+    command = [sys.executable, str(WORKFLOW), executor, str(directory), str(n_noops)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.fixture(scope="session")
+def what_htex_answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_workflow("HighThroughputExecutor", tmp_path_factory.mktemp("htex") / "run", 500)
+
+
+def test_one_script_has_the_same_answers_with_htex_and_with_us(
+    mpi: str, what_htex_answers: dict[str, Any], tmp_path: Path
+) -> None:
+    ours = run_workflow("ExtremeScaleExecutor", tmp_path / "run", 50_000)
+    assert ours == what_htex_answers
+    assert ours["raised"] == ["LookupError", ["deep down"], True, True]
+    assert ours["noops"]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Any]:
+    """Load a configuration with this executor, and clean up after the test."""
+
+    def load_it(executor: Any, **settings: Any) -> Any:
+        config = Config(
+            executors=[executor],
+            strategy_period=0.1,
+            run_dir=str(tmp_path / "runinfo"),
+            initialize_logging=False,
+            **settings,
+        )
+        return parsl.load(config)
+
+    yield load_it
+    parsl.dfk().cleanup()
+    parsl.clear()
+
+
+def local(n_blocks: int = 1, **settings: Any) -> ExtremeScaleExecutor:
+    provider = LocalProvider(launcher=SimpleLauncher(), init_blocks=n_blocks, max_blocks=n_blocks)
+    return ExtremeScaleExecutor(provider=provider, **settings)
+
+
+@python_app
+def where() -> Any:
+    import os
+
+    return os.environ["PARSL_WORKER_BLOCK_ID"], os.environ["PARSL_WORKER_RANK"], os.getpid()
+
+
+@python_app
+def wait_for(path: str) -> Any:
+    import os
+    import time
+
+    open(f"{path}-{os.getpid()}", "w").close()
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return os.environ["PARSL_WORKER_BLOCK_ID"]
+
+
+@python_app
+def die(number: int) -> None:
+    import os
+
+    os.kill(os.getpid(), number)
+
+
+def test_two_blocks_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
+    executor = local(2, max_workers_per_node=2)
+    load(executor)
+    futures = [wait_for(str(tmp_path / "go")) for _ in range(4)]
+    eventually(lambda: len(list(tmp_path.glob("go-*"))) == 4, "four workers of two blocks run at once")
+    (tmp_path / "go").touch()
+    assert sorted(f.result() for f in futures) == ["0", "0", "1", "1"]
+    assert sorted(executor.connected_blocks()) == ["0", "1"]
+    assert executor.connected_workers == 4
+    assert executor.workers_per_node == 2
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(1, 2), (2, 2), (4, 1)])
+def test_ranks_and_workers_are_as_many_as_asked_for(mpi: str, load: Any, ranks: int, workers: int) -> None:
+    executor = local(ranks_per_node=ranks, workers_per_rank=workers)
+    load(executor)
+    assert len({where().result()[0] for _ in range(10)}) == 1
+    eventually(lambda: executor.connected_workers == ranks * workers, "all workers are there")
+    (manager,) = executor.connected_managers()
+    assert manager["ranks"] == ranks
+    assert manager["hosts"] == [os.uname().nodename]
+
+
+def test_a_lost_worker_is_parsls_and_ours_and_the_next_task_runs(mpi: str, load: Any) -> None:
+    load(local(max_workers_per_node=1))
+    with pytest.raises(ParslWorkerLost) as caught:
+        die(signal.SIGSEGV).result()
+    assert isinstance(caught.value, WorkerLost)
+    assert (caught.value.signal, caught.value.rank, caught.value.hostname) == (11, 0, os.uname().nodename)
+    assert where().result()[0] == "0"
+
+
+def test_a_retry_handler_sees_the_loss(mpi: str, load: Any) -> None:
+    seen: list[BaseException] = []
+
+    def handler(error: BaseException, task_record: Any) -> float:
+        seen.append(error)
+        return 1.0
+
+    load(local(max_workers_per_node=1), retries=2, retry_handler=handler)
+    with pytest.raises(ParslWorkerLost):
+        die(signal.SIGKILL).result()
+    assert [type(e).__name__ for e in seen] == ["WorkerLost"] * 3
+
+
+def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, load: Any, tmp_path: Path) -> None:
+    seen: list[BaseException] = []
+
+    def handler(error: BaseException, task_record: Any) -> float:
+        seen.append(error)
+        return 1.0
+
+    executor = local(2, max_workers_per_node=1)
+    load(executor, retries=2, retry_handler=handler)
+    futures = [wait_for(str(tmp_path / "go")) for _ in range(2)]
+    eventually(lambda: len(list(tmp_path.glob("go-*"))) == 2, "both blocks run a task")
+    pools = [p for p in descendants_of_init() if p.title.startswith(os.environ["XSE_POOL"])]
+    lost = next(p for p in pools if "block-0.connect" in p.title and str(tmp_path) in p.title)
+    os.kill(lost.pid, signal.SIGKILL)
+    eventually(lambda: seen, "the retry handler was asked")
+    assert isinstance(seen[0], ParslManagerLost)
+    assert isinstance(seen[0], ManagerLost)
+    (tmp_path / "go").touch()
+    assert [f.result() for f in futures].count("1") == 2
+
+
+def descendants_of_init() -> list[Any]:
+    """Parsl's LocalProvider detaches what it starts."""
+    return descendants(1)
+
+
+def test_a_block_that_cannot_start_is_missing_and_told_why(mpi: str, load: Any) -> None:
+    executor = local(launch_cmd="echo the licence server is down >&2; exit 3; {connect}")
+    load(executor)
+    with pytest.raises(parsl.executors.errors.BadStateException, match="licence server is down") as caught:
+        where().result()
+    assert "EXIT CODE: 3" in str(caught.value)
+    assert executor.bad_state_is_set
+
+
+def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
+    executor = local(max_workers_per_node=1)
+    load(executor)
+    future = wait_for(str(tmp_path / "go"))
+    eventually(lambda: list(tmp_path.glob("go-*")), "it runs")
+    os.kill(executor._client.interchange_pid, signal.SIGKILL)
+    with pytest.raises(Exception, match="was killed by SIGKILL") as caught:
+        future.result()
+    assert type(caught.value).__name__ == "InterchangeLost"
+    assert executor.bad_state_is_set
+    eventually(
+        lambda: not [p for p in descendants(1) if str(tmp_path) in p.title and "xse-pool" in p.title], "its pools end", 5
+    )
+
+
+def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) -> None:
+    text = """
+        import sys, parsl
+        from parsl import python_app
+        from parsl.config import Config
+        from xse import ExtremeScaleExecutor
+        @python_app
+        def run(path):
+            import subprocess
+            open(path, "w").close()
+            subprocess.run(["sleep", "100"])
+        parsl.load(Config(executors=[ExtremeScaleExecutor(max_workers_per_node=1)], strategy_period=0.1))
+        run(sys.argv[1]).result()
+        """
+    (tmp_path / "script.py").write_text(textwrap.dedent(text))
+    command = [sys.executable, "script.py", str(tmp_path / "runs")]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as script:
+        eventually(lambda: (tmp_path / "runs").exists(), "the task runs")
+        family = [p for p in descendants(1) if str(tmp_path) in p.title or p.title == "sleep 100"]
+        family += descendants(script.pid)
+        assert len(family) >= 4
+        script.kill()
+    eventually(lambda: not [p for f in family if (p := process(f.pid))], "nothing is left", timeout=5)

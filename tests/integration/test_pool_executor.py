@@ -1,0 +1,365 @@
+"""PoolExecutor as its users meet it, with both MPIs."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import ctypes
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import as_completed, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.processes import descendants, process
+from tests.support.waiting import eventually
+from tests.unit import sample
+from xse import BrokenPool, ManagerLost, PoolExecutor, RemoteTraceback, SerializationError, WorkerLost
+
+
+@pytest.fixture(scope="module")
+def pool(mpi: str) -> Iterator[PoolExecutor]:
+    """One pool of two workers for many tests; none of them may harm it."""
+    with PoolExecutor(2) as executor:
+        yield executor
+
+
+def block_until(go: Path, started: Path | None = None) -> str:
+    """A task that says that it runs, and runs until the test lets it end (or is over, for long)."""
+    if started:
+        started.touch()
+    for _ in range(6000):
+        if go.exists():
+            return "ended"
+        threading.Event().wait(0.01)
+    return "never told to end"
+
+
+def run_now(executor: PoolExecutor, n: int, directory: Path) -> list[Any]:
+    """n tasks that run, all at once, until the file ``go`` is there."""
+    started = [directory / f"started-{i}" for i in range(n)]
+    futures = [executor.submit(block_until, directory / "go", path) for path in started]
+    eventually(lambda: all(path.exists() for path in started), f"{n} tasks run at once")
+    return futures
+
+
+# ---- what a task may be, and what comes back
+
+
+def test_functions_arguments_and_values_pass(pool: PoolExecutor) -> None:
+    assert pool.submit(sample.double, 21).result() == 42
+    assert pool.submit(lambda a, *, b: (a, b), 1, b=2).result() == (1, 2)
+    assert pool.submit(dict, x=[1, {"y": None}]).result() == {"x": [1, {"y": None}]}
+
+
+@pytest.mark.parametrize("n", [0, 1, 4_000, 4_100, 10_000, 65_535, 65_536, 1_000_000, 50_000_000])
+def test_results_and_arguments_of_any_size_pass(pool: PoolExecutor, n: int) -> None:
+    several = [random.Random(n + i).randbytes(n) for i in range(3)]
+    futures = [pool.submit(lambda x: x, data) for data in several]
+    assert [f.result() for f in futures] == several
+
+
+def test_a_task_runs_in_a_worker_and_not_here(pool: PoolExecutor) -> None:
+    pid, parent = pool.submit(lambda: (os.getpid(), os.getppid())).result()
+    assert pid != os.getpid()
+    found = process(pid)
+    assert found
+    assert found.title.startswith("xse-pool: worker ")
+    zygote = process(parent)
+    assert zygote
+    assert zygote.title == "xse-pool: zygote"
+
+
+def test_what_a_task_raises_is_raised_here_with_the_remote_traceback(pool: PoolExecutor) -> None:
+    def divide(a: int, b: int) -> float:
+        return a / b
+
+    future = pool.submit(divide, 1, 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        future.result()
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    assert "return a / b" in str(caught.value.__cause__)
+    assert isinstance(future.exception(), ZeroDivisionError)
+
+
+def test_what_cannot_be_pickled_fails_its_task_alone(pool: PoolExecutor) -> None:
+    with pytest.raises(SerializationError, match="argument"):
+        pool.submit(len, sample.Unpicklable()).result()
+    with pytest.raises(SerializationError, match="result"):
+        pool.submit(sample.Unpicklable).result()
+    assert pool.submit(sample.double, 1).result() == 2
+
+
+def test_what_tasks_print_appears_here(pool: PoolExecutor, capfd: pytest.CaptureFixture[str]) -> None:
+    pool.submit(print, "from a task").result()
+    pool.submit(print, "and on stderr", file=None).result()
+    pool.submit(lambda: sys.stderr.write("an error\n")).result()
+    seen = ["", ""]
+
+    def all_is_there() -> bool:
+        out, err = capfd.readouterr()
+        seen[0] += out
+        seen[1] += err
+        return "from a task\n" in seen[0] and "an error\n" in seen[1]
+
+    eventually(all_is_there, "what the tasks printed")
+
+
+def test_a_task_that_changes_directory_does_not_move_the_next(pool: PoolExecutor) -> None:
+    def away() -> None:
+        os.chdir("/")
+
+    for _ in range(4):
+        pool.submit(away).result()
+    assert {pool.submit(os.getcwd).result() for _ in range(4)} == {os.getcwd()}
+
+
+def test_workers_draw_different_random_numbers(pool: PoolExecutor) -> None:
+    futures = [pool.submit(lambda: (os.getpid(), random.random())) for _ in range(50)]
+    numbers = [f.result()[1] for f in futures]
+    assert len(set(numbers)) == 50
+
+
+# ---- concurrent.futures
+
+
+def test_a_hundred_thousand_submits(pool: PoolExecutor) -> None:
+    futures = [pool.submit(sample.double, i) for i in range(100_000)]
+    assert [f.result() for f in futures] == [2 * i for i in range(100_000)]
+
+
+def test_map_is_in_order_and_raises_at_its_place(pool: PoolExecutor) -> None:
+    assert list(pool.map(pow, range(1000), [2] * 1000)) == [i * i for i in range(1000)]
+    results = pool.map(lambda x: 1 // x, [1, 1, 0, 1])
+    assert next(results) == 1
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_wait_and_as_completed_and_callbacks(pool: PoolExecutor) -> None:
+    futures = [pool.submit(sample.double, i) for i in range(200)]
+    assert {f.result() for f in as_completed(futures)} == {2 * i for i in range(200)}
+    done, not_done = wait([pool.submit(sample.double, i) for i in range(20)])
+    assert (len(done), len(not_done)) == (20, 0)
+    called: list[int] = []
+    futures = [pool.submit(sample.double, i) for i in range(50)]
+    for future in futures:
+        future.add_done_callback(lambda f: called.append(f.result()))
+    eventually(lambda: sorted(called) == [2 * i for i in range(50)], "every callback was called once")
+
+
+def test_a_callback_may_submit_and_may_fail(pool: PoolExecutor) -> None:
+    chained: list[Any] = []
+
+    def go_on(future: concurrent.futures.Future[int]) -> None:
+        chained.append(pool.submit(sample.double, future.result()))
+        raise RuntimeError("a callback's own mistake")
+
+    pool.submit(sample.double, 3).add_done_callback(go_on)
+    eventually(lambda: chained, "the callback has submitted")
+    assert chained[0].result() == 12
+
+
+def test_a_timeout_of_result_is_a_timeout_error(pool: PoolExecutor, tmp_path: Path) -> None:
+    future = pool.submit(block_until, tmp_path / "go")
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(timeout=0.05)
+    (tmp_path / "go").touch()
+    assert future.result() == "ended"
+
+
+def test_what_has_not_started_is_cancelled_and_what_runs_is_not(pool: PoolExecutor, tmp_path: Path) -> None:
+    blockers = run_now(pool, 2, tmp_path)
+    assert not any(b.cancel() for b in blockers)
+    assert all(b.running() for b in blockers)
+    waiting = [pool.submit((tmp_path / f"ran-{i}").touch) for i in range(20)]
+    assert all(f.cancel() for f in waiting)
+    assert all(f.cancelled() for f in waiting)
+    with pytest.raises(concurrent.futures.CancelledError):
+        waiting[0].result()
+    (tmp_path / "go").touch()
+    assert [b.result() for b in blockers] == ["ended", "ended"]
+    assert pool.submit(sample.double, 1).result() == 2
+    assert not list(tmp_path.glob("ran-*"))
+
+
+def test_several_threads_may_use_it(pool: PoolExecutor) -> None:
+    wrong: list[int] = []
+
+    def use(start: int) -> None:
+        futures = [pool.submit(sample.double, i) for i in range(start, start + 2000)]
+        wrong.extend(i for i, f in enumerate(futures, start) if f.result() != 2 * i)
+
+    threads = [threading.Thread(target=use, args=(n * 10_000,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_two_executors_at_once(mpi: str, pool: PoolExecutor) -> None:
+    with PoolExecutor(1) as other:
+        pids = [e.submit(os.getpid) for e in (pool, other) for _ in range(4)]
+        assert {f.result() for f in pids[:4]}.isdisjoint(f.result() for f in pids[4:])
+
+
+# ---- losses
+
+
+def lose_by_signal(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "expected_signal", "expected_code"),
+    [
+        (segfault, (), signal.SIGSEGV, -1),
+        (lose_by_signal, (signal.SIGKILL,), signal.SIGKILL, -1),
+        (os._exit, (7,), 0, 7),
+        (sys.exit, (3,), 0, 3),
+    ],
+)
+def test_a_task_that_ends_its_worker_costs_itself_alone(
+    pool: PoolExecutor, fn: Any, args: tuple[Any, ...], expected_signal: int, expected_code: int
+) -> None:
+    before = [pool.submit(sample.double, i) for i in range(50)]
+    lost = pool.submit(fn, *args)
+    after = [pool.submit(sample.double, i) for i in range(50)]
+    with pytest.raises(WorkerLost) as caught:
+        lost.result()
+    assert caught.value.signal == expected_signal
+    assert caught.value.exit_code == expected_code
+    assert caught.value.rank == 0
+    assert caught.value.host == os.uname().nodename
+    assert [f.result() for f in before + after] == [2 * i for i in range(50)] * 2
+
+
+def test_the_last_words_of_a_lost_worker_are_told(pool: PoolExecutor) -> None:
+    def speak_and_die() -> None:
+        os.write(2, b"I saw it coming\n")
+        os.abort()
+
+    with pytest.raises(WorkerLost, match="I saw it coming") as caught:
+        pool.submit(speak_and_die).result()
+    assert "SIGABRT" in str(caught.value)
+
+
+def test_a_lost_rank_fails_what_it_had_and_the_rest_runs_in_a_new_block(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(2, ranks=2) as executor:
+        running = run_now(executor, 2, tmp_path)
+        mpiexec = executor._keeper.blocks["0"].pid
+        rank = next(p for p in descendants(mpiexec) if p.title.startswith(os.environ["XSE_POOL"]))
+        os.kill(rank.pid, signal.SIGKILL)
+        for future in running:
+            with pytest.raises(ManagerLost) as caught:
+                future.result()
+            assert caught.value.block == "0"
+            assert os.uname().nodename in caught.value.hosts
+        assert executor.submit(sample.double, 4).result() == 8
+
+
+# ---- beginning and end
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(1, 1), (2, 2), (2, 4), (4, 8)])
+def test_ranks_and_workers_are_as_many_as_asked_for(mpi: str, ranks: int, workers: int, tmp_path: Path) -> None:
+    with PoolExecutor(workers, ranks=ranks) as executor:
+        futures = [executor.submit(sample.double, i) for i in range(2000)]
+        assert [f.result() for f in futures] == [2 * i for i in range(2000)]
+        titles = [p.title for p in descendants(executor._keeper.blocks["0"].pid)]
+        assert sum(t.startswith("xse-pool: worker ") for t in titles) == workers
+        assert sum(t == "xse-pool: zygote" for t in titles) == ranks
+        at_once = run_now(executor, workers, tmp_path)
+        (tmp_path / "go").touch()
+        assert [f.result() for f in at_once] == ["ended"] * workers
+
+
+def test_the_initializer_runs_once_in_each_worker_before_its_first_task(mpi: str) -> None:
+    def initialize(text: str) -> None:
+        assert not hasattr(sample, "marks")
+        sample.marks = [text, os.getpid()]  # type: ignore[attr-defined]
+
+    with PoolExecutor(2, initializer=initialize, initargs=("here",)) as executor:
+        marks = [executor.submit(lambda: (sample.marks, os.getpid())) for _ in range(20)]  # type: ignore[attr-defined]
+        for future in marks:
+            (text, pid), own = future.result()
+            assert (text, pid) == ("here", own)
+
+
+def test_an_initializer_that_fails_breaks_the_pool_with_its_exception(mpi: str) -> None:
+    def initialize() -> None:
+        raise LookupError("no licence")
+
+    with PoolExecutor(2, initializer=initialize) as executor:
+        futures = [executor.submit(sample.double, i) for i in range(10)]
+        for future in futures:
+            with pytest.raises(BrokenPool, match="no licence") as caught:
+                future.result()
+        assert isinstance(caught.value.__cause__, LookupError)
+        with pytest.raises(BrokenPool):
+            executor.submit(sample.double, 1)
+
+
+def test_with_left_by_an_exception_ends_at_once_and_cancels(mpi: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyError), PoolExecutor(1) as executor:
+        running = executor.submit(block_until, tmp_path / "never")
+        waiting = [executor.submit(sample.double, i) for i in range(100)]
+        raise KeyError("out")
+    assert running.done()
+    assert all(f.cancelled() for f in waiting)
+
+
+def test_shutdown_waits_for_what_was_submitted_and_may_be_called_again(mpi: str) -> None:
+    executor = PoolExecutor(2)
+    futures = [executor.submit(sample.double, i) for i in range(1000)]
+    executor.shutdown()
+    assert [f.result(timeout=0) for f in futures] == [2 * i for i in range(1000)]
+    executor.shutdown()
+    executor.shutdown(wait=False)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(sample.double, 1)
+
+
+def test_shutdown_may_cancel_what_waits(mpi: str, tmp_path: Path) -> None:
+    executor = PoolExecutor(1)
+    (running,) = run_now(executor, 1, tmp_path)
+    waiting = [executor.submit(sample.double, i) for i in range(1000)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    eventually(lambda: all(f.cancelled() for f in waiting), "what waits is cancelled")
+    (tmp_path / "go").touch()
+    executor.shutdown()
+    assert running.result() == "ended"
+
+
+def test_shutdown_before_the_pool_is_up(mpi: str) -> None:
+    PoolExecutor(1).shutdown()
+    executor = PoolExecutor(1)
+    future = executor.submit(sample.double, 1)
+    executor.shutdown()
+    assert future.result() == 2
+
+
+def test_an_executor_nobody_holds_ends(mpi: str) -> None:
+    executor = PoolExecutor(1)
+    assert executor.submit(sample.double, 1).result() == 2
+    pids = [p.pid for p in descendants(executor._keeper.blocks["0"].pid)]
+    assert pids
+    del executor
+    eventually(lambda: not any(process(pid) for pid in pids), "its processes have ended")
+
+
+def test_preloaded_modules_and_the_working_directory(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(1, preload=["colorsys"], working_dir=str(tmp_path / "made" / "for it")) as executor:
+        assert executor.submit(lambda: "colorsys" in sys.modules).result()
+        assert executor.submit(os.getcwd).result() == str(tmp_path / "made" / "for it")

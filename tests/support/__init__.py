@@ -1,0 +1,1 @@
+"""What several tests need: waiting for a condition, and knowing what runs."""

@@ -1,0 +1,27 @@
+"""A module that workers can import: what lies here travels by name."""
+
+from __future__ import annotations
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and other.x == self.x
+
+
+class Unpicklable:
+    def __reduce__(self) -> str:
+        raise TypeError("not me")
+
+
+class Unloadable(Exception):
+    """Its own args do not fit its __init__: it can be pickled, and never unpickled."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(a)

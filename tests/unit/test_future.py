@@ -1,0 +1,102 @@
+"""Futures that make their lock on demand: whoever waits sees the end, and it comes once."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from xse import payload
+from xse.future import Future, load_result
+from xse.wire import Status
+
+
+class Owner:
+    def cancel(self, future: Future, *, kill: bool) -> bool:
+        future.drop()
+        return True
+
+
+def finish(future: Future, value: Any) -> None:
+    if future.finish(Status.VALUE, payload.dumps(value), load_result):
+        future.run_callbacks()
+
+
+def test_it_is_a_future_and_has_its_value() -> None:
+    future = Future(7, Owner())
+    assert isinstance(future, concurrent.futures.Future)
+    assert (future.done(), future.running(), future.cancelled()) == (False, False, False)
+    assert future.parsl_executor_task_id == 7
+    finish(future, [1, 2])
+    assert future.result(timeout=0) == [1, 2]
+    assert future.result() is future.result(), "it is unpickled once"
+    assert future.exception() is None
+
+
+def test_an_exception_is_raised_each_time() -> None:
+    future = Future(1, Owner())
+    future.finish(Status.RAISED, payload.dump_exception(KeyError("x")), load_result)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            future.result()
+    assert isinstance(future.exception(), KeyError)
+
+
+def test_nobody_misses_the_end_whenever_they_begin_to_wait() -> None:
+    for _ in range(300):
+        future = Future(1, Owner())
+        got: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda f=future: got.append(f.result(timeout=10))),
+            threading.Thread(target=lambda f=future: f.add_done_callback(lambda g: got.append(g.result()))),
+            threading.Thread(target=lambda f=future: got.extend(g.result() for g in concurrent.futures.wait([f])[0])),
+            threading.Thread(target=lambda f=future: finish(f, 5)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert got == [5, 5, 5]
+
+
+def test_callbacks_run_once_before_and_after() -> None:
+    future = Future(1, Owner())
+    called: list[int] = []
+    future.add_done_callback(lambda f: called.append(1))
+    finish(future, None)
+    future.add_done_callback(lambda f: called.append(2))
+    assert called == [1, 2]
+
+
+def test_a_waiter_times_out() -> None:
+    future = Future(1, Owner())
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(timeout=0.01)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.exception(timeout=0.01)
+
+
+def test_a_cancelled_one_says_so() -> None:
+    future = Future(1, Owner())
+    assert future.cancel()
+    assert future.cancelled()
+    assert future.cancel()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result()
+    done, _ = concurrent.futures.wait([future])
+    assert future in done
+
+
+def test_its_repr_tells_what_is_in_it() -> None:
+    future = Future(1, Owner())
+    assert "pending" in repr(future)
+    finish(future, 3)
+    assert "returned int" in repr(future)
+
+
+def test_it_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="pass its result"):
+        pickle.dumps(Future(1, Owner()))

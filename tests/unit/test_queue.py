@@ -1,0 +1,102 @@
+"""The interchange's queue: tasks in the order they should run, messages cut and put together without a loss."""
+
+from __future__ import annotations
+
+import random
+from array import array
+
+from xse import wire
+from xse.frames import Frames
+from xse.interchange.queue import Arrived, Piece, Queue, to_message
+
+
+def arrived(first: int, n: int, priority: int = 0, function: bytes = b"f") -> Arrived:
+    """n tasks with ids from ``first``; each one's arguments are its id in decimal."""
+    arguments = [str(i).encode() for i in range(first, first + n)]
+    tasks = wire.Tasks(
+        (wire.Function(function * 16, 3),),
+        (wire.Run(0, n, priority),),
+        array("Q", range(first, first + n)),
+        array("I", map(len, arguments)),
+    )
+    return Arrived(tasks, Frames([b"fun", b"".join(arguments)]))
+
+
+def ids(pieces: list[Piece]) -> list[int]:
+    return [i for piece in pieces for i in piece.ids()]
+
+
+def contents(pieces: list[Piece]) -> list[tuple[int, bytes]]:
+    """Each task with its arguments, as a receiver would read them."""
+    tasks, parts = to_message(pieces)
+    payload = b"".join(parts)
+    assert wire.decode(tasks.head(), len(payload)) == tasks
+    at = sum(f.length for f in tasks.functions)
+    read = []
+    for task_id, n in zip(tasks.ids, tasks.lengths, strict=True):
+        read.append((task_id, payload[at : at + n]))
+        at += n
+    return read
+
+
+def test_tasks_come_out_in_the_order_they_came_however_they_are_taken() -> None:
+    queue = Queue()
+    for first in (0, 10, 25):
+        queue.add(arrived(first, 10 if first < 25 else 5))
+    taken: list[int] = []
+    while queue:
+        pieces = queue.take(random.randint(1, 7))
+        assert all(data == str(i).encode() for i, data in contents(pieces))
+        taken += ids(pieces)
+    assert taken == [*range(20), *range(25, 30)]
+
+
+def test_lower_priority_numbers_go_first_and_equals_in_order() -> None:
+    queue = Queue()
+    queue.add(arrived(0, 3, priority=5))
+    queue.add(arrived(10, 3, priority=-1))
+    queue.add(arrived(20, 3, priority=5))
+    assert ids(queue.take(100)) == [10, 11, 12, 0, 1, 2, 20, 21, 22]
+
+
+def test_what_is_given_back_goes_before_what_came_later() -> None:
+    queue = Queue()
+    queue.add(arrived(10, 3))
+    queue.give_back(arrived(0, 3))
+    assert ids(queue.take(100)) == [0, 1, 2, 10, 11, 12]
+
+
+def test_removed_tasks_never_come_out() -> None:
+    random.seed(3)
+    queue = Queue()
+    for first in range(0, 100, 10):
+        queue.add(arrived(first, 10, priority=first % 3))
+    queue.take(7)
+    waiting = {i for p in range(0, 100, 10) for i in range(p, p + 10)}
+    gone = set(random.sample(range(200), 60))
+    before = len(queue)
+    removed = set(queue.remove(gone))
+    assert removed <= gone
+    assert len(queue) == before - len(removed)
+    left = ids(queue.take(1000))
+    assert not gone & set(left)
+    assert removed | set(left) <= waiting
+    assert len(left) == before - len(removed)
+
+
+def test_a_function_of_several_messages_travels_once() -> None:
+    queue = Queue()
+    queue.add(arrived(0, 2, function=b"f"))
+    queue.add(arrived(10, 2, function=b"g"))
+    queue.add(arrived(20, 2, function=b"f"))
+    tasks, _ = to_message(queue.take(6))
+    assert [f.digest for f in tasks.functions] == [b"f" * 16, b"g" * 16]
+    assert [(r.function, r.n_tasks) for r in tasks.runs] == [(0, 2), (1, 2), (0, 2)]
+
+
+def test_pieces_of_one_run_are_one_run_again() -> None:
+    queue = Queue()
+    queue.add(arrived(0, 10))
+    tasks, _ = to_message([*queue.take(3), *queue.take(4)])
+    assert len(tasks.runs) == 1
+    assert tasks.runs[0].n_tasks == 7

@@ -1,0 +1,100 @@
+"""The Python stream: messages pass whole and in order whatever the socket does, and rubbish is told from a message."""
+
+from __future__ import annotations
+
+import random
+import socket
+from array import array
+
+import pytest
+
+from xse import stream as stream_module
+from xse import wire
+from xse.frames import Frames
+from xse.stream import Stream
+
+
+@pytest.fixture
+def pair() -> tuple[Stream, Stream]:
+    a, b = socket.socketpair()
+    return Stream(a), Stream(b)
+
+
+def value(n: int) -> tuple[bytes, bytes]:
+    """A RESULTS message with one result of n bytes: head and payload."""
+    payload = random.Random(n).randbytes(n)
+    results = wire.Results(array("Q", [n]), array("I", [n]), array("I", [0]), b"\0")
+    return results.head(), payload
+
+
+def exchange(a: Stream, b: Stream, wanted: int) -> list[tuple[bytes, Frames]]:
+    """Let both work until so many messages have come out of b."""
+    messages: list[tuple[bytes, Frames]] = []
+    while len(messages) < wanted:
+        a.flush()
+        messages += b.receive()
+    return messages
+
+
+def test_messages_of_every_size_arrive_whole_and_in_order(pair: tuple[Stream, Stream]) -> None:
+    a, b = pair
+    size = stream_module.BUFFER
+    sizes = [0, 1, 100, 65_536, size - 41, size - 40, size - 39, size, 5_000_000, 3, 70_000_000, 0, 9]
+    for n in sizes:
+        a.send(value(n))
+    messages = exchange(a, b, len(sizes))
+    for n, (head, payload) in zip(sizes, messages, strict=True):
+        assert (head, b"".join(payload.cut(0, payload.length))) == value(n)
+
+
+def test_bytes_that_come_one_by_one_are_a_message(pair: tuple[Stream, Stream]) -> None:
+    a, b = pair
+    messages = []
+    for byte in b"".join((*value(30), *value(50))):
+        a.send([bytes([byte])])
+        messages += b.receive()
+    assert [h for h, _ in messages] == [value(30)[0], value(50)[0]]
+
+
+def test_a_head_larger_than_the_buffer_is_taken(pair: tuple[Stream, Stream]) -> None:
+    a, b = pair
+    n = wire.MAX_ITEMS
+    results = wire.Results(array("Q", range(n)), array("I", [0]) * n, array("I", [0]) * n, bytes(n))
+    a.send([results.head()])
+    a.send(value(7))
+    messages = exchange(a, b, 2)
+    assert messages[0][0] == results.head()
+    assert messages[1][0] == value(7)[0]
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"xse\2" + bytes(28),
+        b"xse\1\1\0\0\0\xff\xff\xff\xff" + bytes(20),
+        b"xse\1\2\0\0\0\x18\0\0\0\1\0\0\0" + b"\xff" * 8,
+    ],
+)
+def test_what_cannot_be_a_message_raises(pair: tuple[Stream, Stream], rubbish: bytes) -> None:
+    a, b = pair
+    a.send([rubbish])
+    with pytest.raises(wire.WireError):
+        b.receive()
+
+
+def test_what_a_peer_sent_before_it_went_is_received(pair: tuple[Stream, Stream]) -> None:
+    a, b = pair
+    a.send(value(10))
+    a.close()
+    messages = b.receive()
+    while not b.ended:
+        messages += b.receive()
+    assert [h for h, _ in messages] == [value(10)[0]]
+
+
+def test_sending_to_a_peer_that_is_gone_raises_nothing(pair: tuple[Stream, Stream]) -> None:
+    a, b = pair
+    b.close()
+    for _ in range(3):
+        assert a.send(value(100_000))
