@@ -57,10 +57,11 @@ int connect_read(const char *path, bool with_keys, struct connect_file *file, st
     *file = (struct connect_file){0};
     FILE *f = fopen(path, "re");
     if (!f)
-        return err_set_errno(err,
-                             "cannot read the connect file %s (the executor writes it when it starts; every host of the "
-                             "block must see it)",
-                             path);
+        return err_set_errno(
+            err,
+            "cannot read the connect file %s (the executor writes it when it starts; every host of the "
+            "block must see it)",
+            path);
     while (!bad && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
         char *value = strchr(line, ' ');

@@ -84,7 +84,8 @@ static void close_small(struct leader *l)
     bytes_unref(small);
 }
 
-static void answer(struct leader *l, uint64_t id, enum wire_status status, uint32_t time_us, const struct parts *payload)
+static void answer(struct leader *l, uint64_t id, enum wire_status status, uint32_t time_us,
+                   const struct parts *payload)
 {
     uint64_t n = payload ? payload->length : 0;
     if (n && n < RUNNER_LENT)
@@ -572,8 +573,8 @@ void leader_flush(struct leader *l, int64_t now_us)
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
-struct leader *leader_new(const struct leader_settings *settings, const struct leader_host *host,
-                          struct runner *runner, int64_t now_us)
+struct leader *leader_new(const struct leader_settings *settings, const struct leader_host *host, struct runner *runner,
+                          int64_t now_us)
 {
     assert(settings->n_workers >= 1);
     struct leader *l = mem_new(sizeof *l);

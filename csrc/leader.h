@@ -29,8 +29,8 @@ struct leader_settings {
     int64_t most_prefetch; /* tasks beyond one for each worker; -1: as many as measurement says */
 };
 
-struct leader *leader_new(const struct leader_settings *settings, const struct leader_host *host,
-                          struct runner *runner, int64_t now_us); /* settings' texts are copied */
+struct leader *leader_new(const struct leader_settings *settings, const struct leader_host *host, struct runner *runner,
+                          int64_t now_us); /* settings' texts are copied */
 void leader_free(struct leader *leader); /* not the runner */
 const struct runner_events *leader_events(struct leader *leader); /* for the runner to call */
 

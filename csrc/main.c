@@ -318,7 +318,9 @@ static void make_manager(struct pool *pool)
     int unreadable = connect_read(o->connect, true, &file, &err);
     snprintf(unnamed, sizeof unnamed, "hand-%s", pool->pool_id);
     struct manager_settings settings = {.n_ranks = mpx_n_ranks(pool->mpx),
-                                        .block_id = *o->block ? o->block : file.block ? file.block : unnamed,
+                                        .block_id = *o->block    ? o->block
+                                                    : file.block ? file.block
+                                                                 : unnamed,
                                         .pool_id = pool->pool_id,
                                         .xse_version = XSE_VERSION,
                                         .mpi = mpx_library(),

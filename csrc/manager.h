@@ -31,7 +31,8 @@ void manager_free(struct manager *manager);
 void manager_on_rank(struct manager *manager, uint32_t rank, struct msg *msg, int64_t now_us);
 void manager_on_interchange(struct manager *manager, struct msg *msg, int64_t now_us);
 void manager_on_interchange_lost(struct manager *manager, const char *reason, int64_t now_us);
-void manager_on_signal(struct manager *manager, int64_t now_us); /* SIGTERM or SIGINT: somebody wants the block to end */
+/* SIGTERM or SIGINT: somebody wants the block to end. */
+void manager_on_signal(struct manager *manager, int64_t now_us);
 void manager_on_tick(struct manager *manager, int64_t now_us);
 int64_t manager_deadline_us(const struct manager *manager);
 void manager_flush(struct manager *manager, int64_t now_us); /* end of a turn */

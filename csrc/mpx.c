@@ -105,7 +105,8 @@ static void on_bell(void *arg, uint32_t events)
 
 /* ---- sending ---------------------------------------------------------------------------------------------------- */
 
-static void start_send(struct mpx *m, MPI_Comm comm, uint32_t to, int tag, struct bytes *owner, const uint8_t *p, size_t n)
+static void start_send(struct mpx *m, MPI_Comm comm, uint32_t to, int tag, struct bytes *owner, const uint8_t *p,
+                       size_t n)
 {
     struct outbound *o = mem_new(sizeof *o);
     *o = (struct outbound){.owner = bytes_ref(owner), .to = to, .next = m->sending};

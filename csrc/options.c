@@ -22,7 +22,8 @@ static const struct option {
 #define R(name, value, field, number, least, most, help)                                                               \
     {name, value, REAL, offsetof(struct options, field), NULL, number, least, most, help}
 #define F(name, field, help) {name, "", FLAG, offsetof(struct options, field), NULL, 0, 0, 0, help}
-    T("--connect", "FILE", connect, "", "the connect file that the executor wrote: where the interchange is, and the keys"),
+    T("--connect", "FILE", connect, "",
+      "the connect file that the executor wrote: where the interchange is, and the keys"),
     T("--block", "ID", block, "", "this block's name [the connect file's]"),
     N("--workers-per-rank", "N", workers_per_rank, 0, 0, 65536,
       "workers of each rank [0: what fits its share of the node, by the options that follow]"),
@@ -32,9 +33,9 @@ static const struct option {
     T("--accelerators", "A;B", accelerators, "", "accelerators of a node, one for each worker"),
     T("--affinity", "HOW", affinity, "none",
       "cores of a worker: none, block, block-reverse, alternating, list:0-1:2-3 [none]"),
-    T("--runner", "NAME", runner, "fork", "fork: Python in worker processes; echo: no Python, arguments come back [fork]"),
-    N("--prefetch", "N", prefetch, -1, -1, 1000000,
-      "tasks that a rank may hold beyond its workers [-1: as measured]"),
+    T("--runner", "NAME", runner, "fork",
+      "fork: Python in worker processes; echo: no Python, arguments come back [fork]"),
+    N("--prefetch", "N", prefetch, -1, -1, 1000000, "tasks that a rank may hold beyond its workers [-1: as measured]"),
     T("--python", "PATH", python, "", "the Python whose environment tasks run in [the one xse-pool was built with]"),
     T("--expect-python", "X.Y", expect_python, "", "end with an error if xse-pool was built for another Python"),
     T("--preload", "A,B", preload, "", "modules to import once in each rank, before its workers are forked"),
@@ -138,10 +139,11 @@ int options_parse(struct options *options, int argc, char **argv, struct err *er
 
 void options_help(void)
 {
-    printf("usage: mpiexec -n RANKS xse-pool --connect FILE [OPTION ...]\n\n"
-           "One block of the Extreme-Scale Executor: connects to the interchange and runs its tasks. One rank a node is\n"
-           "best: each rank has as many workers as it is given cores. The connect file may hold options, too; those\n"
-           "given here win.\n\n");
+    printf(
+        "usage: mpiexec -n RANKS xse-pool --connect FILE [OPTION ...]\n\n"
+        "One block of the Extreme-Scale Executor: connects to the interchange and runs its tasks. One rank a node is\n"
+        "best: each rank has as many workers as it is given cores. The connect file may hold options, too; those\n"
+        "given here win.\n\n");
     for (size_t i = 0; i < N_OPTIONS; i++) {
         char left[40];
         snprintf(left, sizeof left, "%s %s", table[i].name, table[i].value);

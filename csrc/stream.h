@@ -19,6 +19,7 @@ struct stream_events {
 struct stream *stream_new(struct loop *loop, int fd, const struct stream_events *events); /* takes fd */
 void stream_send(struct stream *stream, struct msg *msg); /* takes the reference; it leaves with stream_flush */
 void stream_flush(struct stream *stream); /* as much as the socket takes now; the rest follows from the loop */
-void stream_close(struct stream *stream, int linger_ms); /* what was sent may take so long to leave. May block so long */
+/* What was sent may take so long to leave, and this may block so long. */
+void stream_close(struct stream *stream, int linger_ms);
 
 #endif

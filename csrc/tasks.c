@@ -74,7 +74,8 @@ void functions_free(struct functions *functions)
 /* n bytes of a payload as parts of their own. Falls back to sharing when there is no memory for a copy. */
 static void keep(struct parts *to, const struct parts *from, struct place at, uint64_t n)
 {
-    struct bytes *copy = n && n < COPY_UNDER && bytes_length(from->v[at.slice].owner) >= COPY_UNDER ? bytes_new(n) : NULL;
+    struct bytes *copy =
+        n && n < COPY_UNDER && bytes_length(from->v[at.slice].owner) >= COPY_UNDER ? bytes_new(n) : NULL;
     if (!copy) {
         parts_add_range(to, from, at, n);
         return;

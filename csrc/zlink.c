@@ -168,7 +168,8 @@ static void say_why(const struct candidate *c, int n, struct err *err)
     struct err all;
     int at = snprintf(all.text, sizeof all.text, "cannot reach the interchange:");
     for (int i = 0; i < n && at < (int)sizeof all.text; i++)
-        at += snprintf(all.text + at, sizeof all.text - (size_t)at, "%s %s (%s)", i ? "," : "", c[i].endpoint, c[i].why);
+        at +=
+            snprintf(all.text + at, sizeof all.text - (size_t)at, "%s %s (%s)", i ? "," : "", c[i].endpoint, c[i].why);
     if (at < (int)sizeof all.text)
         snprintf(all.text + at, sizeof all.text - (size_t)at,
                  ". It may have ended, or this host may not reach it: give the executor the address= that it can");
@@ -329,12 +330,12 @@ static struct zlink *zlink_of(struct candidate *c, void *context, struct loop *l
 {
     struct zlink *link = mem_new(sizeof *link);
     *link = (struct zlink){.context = context,
-                          .socket = c->socket,
-                          .monitor = c->monitor,
-                          .loop = loop,
-                          .source = {turn, NULL, doze, NULL, NULL, link},
-                          .events = *events,
-                          .endpoint = mem_text(c->endpoint)};
+                           .socket = c->socket,
+                           .monitor = c->monitor,
+                           .loop = loop,
+                           .source = {turn, NULL, doze, NULL, NULL, link},
+                           .events = *events,
+                           .endpoint = mem_text(c->endpoint)};
     link->socket_fd = fd_of(link->socket);
     link->monitor_fd = fd_of(link->monitor);
     loop_watch(loop, link->socket_fd, EPOLLIN, on_fd, link);

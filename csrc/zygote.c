@@ -98,8 +98,9 @@ static int close_the_rest(int fd)
  * program of its own would join the pool's job, or hang trying. The scheduler's variables (SLURM_*, PBS_*) stay. */
 static void forget_mpi(void)
 {
-    static const char *const prefixes[] = {"PMI_",      "PMIX_",        "MPI_LOCAL", "OMPI_COMM_WORLD_", "OMPI_MCA_ess",
-                                           "OMPI_MCA_orte_", "OMPI_UNIVERSE", "HYDI_",     "HYDRA_CONTROL",    "MPIR_CVAR_"};
+    static const char *const prefixes[] = {"PMI_",          "PMIX_",          "MPI_LOCAL",     "OMPI_COMM_WORLD_",
+                                           "OMPI_MCA_ess",  "OMPI_MCA_orte_", "OMPI_UNIVERSE", "HYDI_",
+                                           "HYDRA_CONTROL", "MPIR_CVAR_"};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
         for (int at = 0; environ[at];) {
             char *equals = strchr(environ[at], '=');

@@ -1,6 +1,6 @@
 """The Extreme-Scale Executor: many small Python tasks on thousands of nodes, through MPI.
 
-``PoolExecutor`` is a ``concurrent.futures.Executor``; ``ExtremeScaleExecutor`` is for Parsl (``pip install xse[parsl]``).
+``PoolExecutor`` is a ``concurrent.futures.Executor``, ``ExtremeScaleExecutor`` is for Parsl (install ``xse[parsl]``).
 """
 
 from __future__ import annotations

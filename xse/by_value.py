@@ -1,7 +1,7 @@
 """Functions and classes that the other side cannot import travel by value: those of ``__main__``, lambdas, closures.
 
 dill writes them, with the globals they name (and no others). A class keeps its identity: it has a token, and a process
-makes a class of one token once, so that ``isinstance`` and ``==`` hold between a function's class and an argument's, and
+makes a class of a token once, so that ``isinstance`` and ``==`` hold between a function's class and an argument's, and
 an instance that a task returns is of the very class that the script defined.
 
 What is written may be kept for the next submit only as long as it would come out the same. ``captured`` lists all that

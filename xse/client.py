@@ -54,8 +54,8 @@ class Entry:
 class Client:
     """Starts an interchange process and speaks with it.
 
-    ``load`` unpickles results; ``on_event`` is told, in the callback thread, what happens to blocks; ``make_error`` turns
-    a failure record into the exception of a future.
+    ``load`` unpickles results; ``on_event`` is told, in the callback thread, what happens to blocks; ``make_error``
+    turns a failure record into the exception of a future.
     """
 
     def __init__(
@@ -111,7 +111,9 @@ class Client:
         self._watch(self._eventfd, self._drain_eventfd)
         self._watch(ours.fileno(), self._read)
         self._watch_process(self._process.pid)
-        self._callback_thread = threading.Thread(target=self._run_callbacks, name=f"{self._name}-callbacks", daemon=True)
+        self._callback_thread = threading.Thread(
+            target=self._run_callbacks, name=f"{self._name}-callbacks", daemon=True
+        )
         self._callback_thread.start()
         self._thread = threading.Thread(target=self._run, name=f"{self._name}-io", daemon=True)
         self._thread.start()
@@ -190,9 +192,7 @@ class Client:
 
     # ---- submitting; any thread
 
-    def submit(
-        self, function: Function, data: wire.Buffer, *, priority: int = 0, timeout_ms: int = 0
-    ) -> Future:
+    def submit(self, function: Function, data: wire.Buffer, *, priority: int = 0, timeout_ms: int = 0) -> Future:
         """Returns at once. Raises what ``fail_all`` was told."""
         if self._broken is not None:
             raise self._broken
@@ -324,7 +324,9 @@ class Client:
         code = self._process.wait()
         if not self._closing:
             logger.error("interchange_lost pid=%d exit_code=%d", self._process.pid, code)
-            self._lost(errors.InterchangeLost(f"the interchange (pid {self._process.pid}) {_ended(code)}{self._log_tail()}"))
+            self._lost(
+                errors.InterchangeLost(f"the interchange (pid {self._process.pid}) {_ended(code)}{self._log_tail()}")
+            )
         else:
             self._lost(errors.InterchangeLost("the executor was shut down"))
 
@@ -532,4 +534,3 @@ def error_of(status: wire.Status, failure: wire.Failure) -> Exception:
             return errors.PayloadTooLarge(text, failure.size, failure.limit)
         case _:
             return errors.BrokenPool(failure.detail)
-

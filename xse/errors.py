@@ -44,8 +44,8 @@ class TaskTimeout(XseError, TimeoutError):
 class WorkerLost(XseError):
     """The worker process died with the task: a crash, os._exit, the out-of-memory killer.
 
-    ``host``, ``rank`` and ``pid`` say where; ``signal`` (0: none) and ``exit_code`` (-1: none) how; ``stderr`` holds the
-    last lines that the worker wrote there.
+    ``host``, ``rank`` and ``pid`` say where; ``signal`` (0: none) and ``exit_code`` (-1: none) how; ``stderr`` holds
+    the last lines that the worker wrote there.
     """
 
     def __init__(self, *, host: str, rank: int, pid: int, signal: int, exit_code: int, stderr: str) -> None:

@@ -303,7 +303,13 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                 self._connected[event.block_id] = event
             case commands.BlockDown():
                 self._reasons[event.block_id] = event.reason
-                logger.info("block_down block=%s code=%d lost=%d reason=%r", event.block_id, event.code, event.n_lost, event.reason)
+                logger.info(
+                    "block_down block=%s code=%d lost=%d reason=%r",
+                    event.block_id,
+                    event.code,
+                    event.n_lost,
+                    event.reason,
+                )
 
     def _offers(self) -> list[str]:
         """Where a pool may find the interchange."""

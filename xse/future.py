@@ -1,6 +1,6 @@
 """The future of a task: a concurrent.futures.Future that costs little until somebody waits for it.
 
-The standard one makes a Condition and two lists when it is born, and takes the lock to finish. Most futures are finished
+The standard one makes a Condition and two lists when it is born, and takes the lock to finish. Most futures are done
 before anybody waits, so these make the Condition when one is first asked for. ``finish`` sets the state and looks for a
 Condition after; a waiter makes its Condition and looks at the state after: one of the two sees the other.
 """

@@ -1,7 +1,7 @@
 """How a block is launched: which xse-pool, which mpiexec, and the one line that starts it.
 
-The line is composed here and nowhere else, for PoolExecutor (which runs it) and for ExtremeScaleExecutor (whose provider
-does).
+The line is composed here and nowhere else, for PoolExecutor (which runs it) and for ExtremeScaleExecutor (whose
+provider does).
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ def find_mpiexec(pool: Pool) -> str:
 
     Raises LaunchError when there is none: a pool started by another MPI's mpiexec would be many pools of one rank.
     """
-    beside = os.path.join(
-        os.path.dirname(pool.mpicc), os.path.basename(pool.mpicc).replace("mpicc", "mpiexec", 1)
-    )
+    beside = os.path.join(os.path.dirname(pool.mpicc), os.path.basename(pool.mpicc).replace("mpicc", "mpiexec", 1))
     flavour = flavour_of(pool.mpi)
     tried: list[str] = []
     for name in (beside, f"mpiexec.{flavour}", "mpiexec", "mpirun"):
@@ -96,7 +94,7 @@ def find_mpiexec(pool: Pool) -> str:
         tried.append(f"{path} (of another MPI)")
     raise LaunchError(
         f"no mpiexec for {pool.mpi}, the MPI that {pool.path} was built with; tried {', '.join(tried)}. Put that MPI's"
-        " mpiexec on PATH (Debian: apt-get install mpich or openmpi-bin; elsewhere: load its module), or give launch_cmd"
+        " mpiexec on PATH (Debian: apt-get install mpich or openmpi-bin; elsewhere load its module), or give launch_cmd"
     )
 
 
@@ -124,7 +122,7 @@ class Layout:
         return self.n_nodes * self.ranks_per_node
 
 
-def _mpich(program: str, layout: Layout, mpi: str) -> list[str]:
+def _mpich(program: str, layout: Layout, _mpi: str) -> list[str]:
     return [program, "-n", str(layout.n_ranks), "-ppn", str(layout.ranks_per_node), "-bind-to", "none"]
 
 

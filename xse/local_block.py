@@ -37,9 +37,7 @@ class LocalBlock:
         self._waiter = threading.Thread(target=self._wait, name="xse-block", daemon=True)
         self._waiter.start()
 
-    def _relay(
-        self, source: IO[bytes] | None, target: Callable[[], Any], tail: deque[str] | None
-    ) -> threading.Thread:
+    def _relay(self, source: IO[bytes] | None, target: Callable[[], Any], tail: deque[str] | None) -> threading.Thread:
         def pass_on() -> None:
             assert source
             for line in source:

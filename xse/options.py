@@ -37,7 +37,7 @@ class PoolOptions:
     debug: bool = _option("--debug", False)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Flags and values, for a connect file; a flag without a value has "". """
+        """Flags and values, for a connect file; a flag without a value has ""."""
         pairs: list[tuple[str, str]] = []
         for f in fields(self):
             value = getattr(self, f.name)

@@ -68,7 +68,9 @@ def dump_exception(error: BaseException) -> bytes:
         data: bytes = serialize(RemoteExceptionWrapper(type(error), error, error.__traceback__))
         deserialize(data)
     except Exception as e:
-        told = DeserializationError(f"the task raised {type(error).__name__}: {error}, which cannot be serialized: {e!r}")
+        told = DeserializationError(
+            f"the task raised {type(error).__name__}: {error}, which cannot be serialized: {e!r}"
+        )
         data = serialize(RemoteExceptionWrapper(type(told), told, error.__traceback__))
     return data
 

@@ -1,7 +1,7 @@
 """Payloads: what lies in a task and in a result. Only this file, ``by_value`` and ``parsl_codec`` pickle.
 
 xse's own codec is number 0. A function is its pickle, a task's arguments the pickle of ``(args, kwargs)``, a value its
-pickle, an exception the pickle of ``(exception, text of its traceback)``. Plain pickle does it where it can, since it is
+pickle, an exception the pickle of ``(exception, text of its traceback)``. Plain pickle does it where it can, for it is
 fast; what must travel by value goes through ``by_value`` (and dill, imported then).
 """
 

@@ -40,10 +40,10 @@ class PoolExecutor(Executor):
     ``ranks``: MPI ranks that share the workers out evenly; one rank a node is best.
     ``mpi_launcher``: ``auto`` or ``mpiexec`` (the one of the MPI that xse-pool was built with), or ``srun``.
     ``launch_cmd``: words to put before ``xse-pool ...`` in place of a launcher of ours; a shell command.
-    ``address``: an address of this host at which pools on other hosts reach it, encrypted. By default there is none, and
-    the pool comes by a unix socket.
+    ``address``: an address of this host at which pools on other hosts reach it, encrypted. By default there is none,
+    and the pool comes by a unix socket.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
-    ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``log_dir``: where logs go; by default they go with the pool.
+    ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``log_dir``: where logs go; otherwise they go with it.
     ``debug``: log each task.
 
     A future is cancelled only if its task has not started. A script that ends with work under way cancels it; use
@@ -68,16 +68,17 @@ class PoolExecutor(Executor):
         log_dir: str | None = None,
         debug: bool = False,
     ) -> None:
+        _check_number("ranks", ranks, 1, 65_536)
         max_workers = _default_workers(ranks) if max_workers is None else max_workers
         _check_number("max_workers", max_workers, 1, 1_000_000)
-        _check_number("ranks", ranks, 1, 65_536)
         if max_workers % ranks:
             raise OptionError(f"max_workers={max_workers} cannot be shared evenly by ranks={ranks}: give a multiple")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if not 0 < heartbeat_period < heartbeat_threshold:
             raise OptionError(
-                f"heartbeat_period={heartbeat_period} must be above 0 and below heartbeat_threshold={heartbeat_threshold}"
+                f"heartbeat_period={heartbeat_period} must be above 0 and below"
+                f" heartbeat_threshold={heartbeat_threshold}"
             )
         if isinstance(preload, str):
             raise OptionError(f"preload must be a sequence of module names, not the text {preload!r}")
@@ -144,7 +145,7 @@ class PoolExecutor(Executor):
     # ---- concurrent.futures
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
-        """Schedule ``fn(*args, **kwargs)``. Function and arguments are pickled now: what changes after does not count."""
+        """Schedule ``fn(*args, **kwargs)``. Function and arguments are pickled now: later changes do not count."""
         if self._shut:
             raise RuntimeError(self._why_shut)
         try:

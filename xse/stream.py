@@ -73,7 +73,7 @@ class Stream:
     # ---- in
 
     def receive(self) -> list[tuple[bytes, Frames]]:
-        """Messages that are complete, in their order. Raises WireError for what cannot be one: nothing more will come."""
+        """Messages that are complete, in order. Raises WireError for what cannot be one; nothing more will come."""
         messages: list[tuple[bytes, Frames]] = []
         for _ in range(READS):
             target = self._filling if self._filling is not None else self._buffer[self._end :]
@@ -133,7 +133,7 @@ class Stream:
         self._advance(messages)
 
     def _advance(self, messages: list[tuple[bytes, Frames]]) -> None:
-        """When a piece is full begin the next, with what is in the buffer of it; after the last the message is whole."""
+        """When a piece is full begin the next with what the buffer has of it; after the last the message is whole."""
         while self._filling is not None and not len(self._filling):
             if not self._missing:
                 assert self._head is not None

@@ -591,7 +591,7 @@ def _read_bye(p: _Preamble, body: memoryview) -> Bye:
     return bye
 
 
-def _read_node_message(p: _Preamble, body: memoryview) -> Node:
+def _read_node_message(_: _Preamble, body: memoryview) -> Node:
     r = _Reader(body)
     node = Node(_read_node(r), r.text())
     r.end()
@@ -636,7 +636,7 @@ _TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble, memoryview]
     Type.REGISTER: (0, _ITEMS, 0, _read_register),
     Type.WELCOME: (0, _NONE, MAX_ITEM, _read_welcome),
     Type.REFUSE: (0, range(1, 5), 0, _read_refuse),
-    Type.HEARTBEAT: (0, _NONE, 0, _bodyless(lambda p: Heartbeat())),
+    Type.HEARTBEAT: (0, _NONE, 0, _bodyless(lambda _: Heartbeat())),
     Type.CREDIT: (1, _ANY, 0, _read_credit),
     Type.STOP: (1, _ANY, 0, _bodyless(lambda p: Stop(bool(p.flags), p.count))),
     Type.BYE: (0, range(5), MAX_ITEM, _read_bye),

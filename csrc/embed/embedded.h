@@ -31,7 +31,8 @@ struct xse_answer {
 extern int xse_prepare(const struct xse_preparation *preparation, char *error, size_t error_size);
 extern int xse_begin(const struct xse_place *place); /* in a worker, first */
 extern int xse_setup(uint32_t codec, const uint8_t *p, size_t n, struct xse_answer *answer);
-extern int xse_define(uint32_t slot, uint32_t codec, const uint8_t *p, size_t n); /* this slot means this function now */
+/* This slot means this function now. */
+extern int xse_define(uint32_t slot, uint32_t codec, const uint8_t *p, size_t n);
 extern int xse_run(uint32_t slot, const uint8_t *p, size_t n, struct xse_answer *answer);
 extern int xse_end(void); /* in a worker, last */
 

@@ -19,7 +19,8 @@ static void options_are_read_with_a_space_or_an_equals_sign(void)
 {
     struct options o;
     struct err err;
-    CHECK(PARSE("--connect", "f", "--workers-per-rank=3", "--prefetch", "-1", "--debug", "--cores-per-worker", "0.5") == 0,
+    CHECK(PARSE("--connect", "f", "--workers-per-rank=3", "--prefetch", "-1", "--debug", "--cores-per-worker", "0.5") ==
+              0,
           "%s", err.text);
     CHECK_TEXT(o.connect, "f");
     CHECK_EQUAL(o.workers_per_rank, 3);

@@ -31,12 +31,12 @@ static void put(char **text, const char *line)
 static char *describe(const struct wire_message *m)
 {
     static const char *const names[] = {
-        [WIRE_TASKS] = "TASKS",       [WIRE_RESULTS] = "RESULTS",   [WIRE_CANCEL] = "CANCEL",
-        [WIRE_STARTED] = "STARTED",   [WIRE_RECALL] = "RECALL",     [WIRE_REGISTER] = "REGISTER",
-        [WIRE_WELCOME] = "WELCOME",   [WIRE_REFUSE] = "REFUSE",     [WIRE_HEARTBEAT] = "HEARTBEAT",
-        [WIRE_CREDIT] = "CREDIT",     [WIRE_STOP] = "STOP",         [WIRE_BYE] = "BYE",
-        [WIRE_NODE] = "NODE",         [WIRE_START] = "START",       [WIRE_LOG] = "LOG",
-        [WIRE_REQUEST] = "REQUEST",   [WIRE_REPLY] = "REPLY",       [WIRE_EVENT] = "EVENT"};
+        [WIRE_TASKS] = "TASKS",     [WIRE_RESULTS] = "RESULTS", [WIRE_CANCEL] = "CANCEL",
+        [WIRE_STARTED] = "STARTED", [WIRE_RECALL] = "RECALL",   [WIRE_REGISTER] = "REGISTER",
+        [WIRE_WELCOME] = "WELCOME", [WIRE_REFUSE] = "REFUSE",   [WIRE_HEARTBEAT] = "HEARTBEAT",
+        [WIRE_CREDIT] = "CREDIT",   [WIRE_STOP] = "STOP",       [WIRE_BYE] = "BYE",
+        [WIRE_NODE] = "NODE",       [WIRE_START] = "START",     [WIRE_LOG] = "LOG",
+        [WIRE_REQUEST] = "REQUEST", [WIRE_REPLY] = "REPLY",     [WIRE_EVENT] = "EVENT"};
     char *out = NULL, more[256] = "";
     switch (m->type) {
     case WIRE_WELCOME:

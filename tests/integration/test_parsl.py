@@ -191,7 +191,9 @@ def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_
     assert type(caught.value).__name__ == "InterchangeLost"
     assert executor.bad_state_is_set
     eventually(
-        lambda: not [p for p in descendants(1) if str(tmp_path) in p.title and "xse-pool" in p.title], "its pools end", 5
+        lambda: not [p for p in descendants(1) if str(tmp_path) in p.title and "xse-pool" in p.title],
+        "its pools end",
+        5,
     )
 
 

@@ -378,7 +378,7 @@ def test_a_task_in_flight_is_asked_for_and_its_answer_passed_on() -> None:
     world.settle()
     (cancel,) = world.to_block("0", wire.Cancel)
     assert list(cancel.ids) == [1, 2]
-    world.core.on_started("0", wire.Started(array("Q", [1])))
+    world.core.on_started(wire.Started(array("Q", [1])))
     world.answer("0", [2], wire.Status.CANCELLED)
     assert wire.Started(array("Q", [1])) in world.client
     assert world.answered() == {2: wire.Status.CANCELLED}
@@ -430,7 +430,7 @@ def test_status_tells_each_block() -> None:
 
 
 def test_whatever_happens_each_task_gets_exactly_one_answer() -> None:
-    """Blocks come, answer, give back, die and are cancelled from, at random; in the end one good block does the rest."""
+    """Blocks come, answer, give back, die and are cancelled from, at random; at last one good block does the rest."""
     for seed in range(60):
         random.seed(seed)
         world = World()

@@ -102,5 +102,9 @@ def test_brains_do_no_io(brain: str) -> None:
 def test_meson_installs_every_python_file_and_builds_every_c_file() -> None:
     text = (ROOT / "meson.build").read_text()
     listed = set(re.findall(r"'((?:xse|csrc)/[\w/]+\.(?:py|c))'", text))
-    there = {str(p.relative_to(ROOT)) for folder, kind in (("xse", "py"), ("csrc", "c")) for p in (ROOT / folder).rglob(f"*.{kind}")}
+    there = {
+        str(p.relative_to(ROOT))
+        for folder, kind in (("xse", "py"), ("csrc", "c"))
+        for p in (ROOT / folder).rglob(f"*.{kind}")
+    }
     assert there - {"csrc/embed/build_embed.py"} == listed - {"csrc/embed/build_embed.py"}

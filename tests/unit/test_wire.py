@@ -49,9 +49,7 @@ def read_vectors() -> list[Vector]:
 
 
 def node_line(n: wire.NodeEntry) -> str:
-    return (
-        f"node rank={n.rank} pid={n.pid} n_workers={n.n_workers} n_cores={n.n_cores} memory={n.memory} host={n.host}"
-    )
+    return f"node rank={n.rank} pid={n.pid} n_workers={n.n_workers} n_cores={n.n_cores} memory={n.memory} host={n.host}"
 
 
 def describe(m: wire.Message) -> list[str]:

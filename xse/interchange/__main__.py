@@ -1,4 +1,4 @@
-"""``python -m xse.interchange``: the executor starts it, with a socket as its stdin; the first message configures it."""
+"""``python -m xse.interchange``: the executor starts it, a socket as its stdin; the first message configures it."""
 
 from __future__ import annotations
 

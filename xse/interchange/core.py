@@ -385,7 +385,10 @@ class Core:
             if task_id in asked:
                 asked.discard(task_id)
                 one = wire.Results(
-                    results.ids[i : i + 1], results.lengths[i : i + 1], results.times[i : i + 1], results.statuses[i : i + 1]
+                    results.ids[i : i + 1],
+                    results.lengths[i : i + 1],
+                    results.times[i : i + 1],
+                    results.statuses[i : i + 1],
                 )
                 self._results.append((one, Frames(payload.cut(at, at + length))))
                 n += 1
@@ -416,7 +419,7 @@ class Core:
             self._results_to_client(array("Q", self._queue.remove(mine)), wire.Status.CANCELLED, b"")
         self._place(block)
 
-    def on_started(self, peer: Peer, started: wire.Started) -> None:
+    def on_started(self, started: wire.Started) -> None:
         self._cancelling.difference_update(started.ids)
         self._effects.append(ToClient(started.head(), []))
 

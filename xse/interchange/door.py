@@ -13,7 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from xse import commands, wire
 from xse.frames import Frames
-from xse.interchange.zap import Doorkeeper
+from xse.interchange.zap import Doorkeeper, without_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ class Door:
             else:
                 return [port]
         raise PortError(
-            f"no free port from {low} to {high - 1} (worker_port_range) on {', '.join(config.addresses)}; the last tried"
-            f" was {last or 'none'}. Give a wider range"
+            f"no free port from {low} to {high - 1} (worker_port_range) on {', '.join(config.addresses)}; the last"
+            f" tried was {last or 'none'}. Give a wider range"
         )
 
     def _bind_all(self, addresses: Sequence[str], port: int) -> None:
@@ -143,7 +143,7 @@ class Door:
 def address_of(head: zmq.Frame | None) -> str:
     """Where a message came from, for a log line."""
     try:
-        return str(head.get("Peer-Address")) if head else "unknown"
+        return without_mapping(str(head.get("Peer-Address"))) if head is not None else "unknown"
     except zmq.ZMQError:
         return "unknown"
 

@@ -223,7 +223,7 @@ class Interchange:
             case wire.Tasks():
                 self._core.on_tasks_back(peer, message, payload)
             case wire.Started():
-                self._core.on_started(peer, message)
+                self._core.on_started(message)
             case wire.Bye():
                 self._core.on_bye(peer, message, bytes(payload.one(0, payload.length)))
             case wire.Heartbeat():

@@ -12,7 +12,7 @@ from xse.frames import Frames, joined
 
 
 class Piece:
-    """Tasks ``start`` to ``stop`` of one message; all of one run. ``at`` is where their arguments begin in its payload."""
+    """Tasks ``start`` to ``stop`` of one message, all of one run. ``at``: where the arguments begin in its payload."""
 
     __slots__ = ("at", "function", "message", "run", "start", "stop")
 
@@ -116,7 +116,7 @@ class Queue:
         return taken
 
     def remove(self, ids: Iterable[int]) -> list[int]:
-        """Take these out, wherever they wait. Returns those that did. Looks at each piece's range: rare, and not fast."""
+        """Take these out, wherever they wait. Returns those that did. Looks at each piece's range: not fast."""
         wanted = set(ids)
         if not wanted:
             return []
@@ -171,9 +171,7 @@ def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
     for piece in pieces:
         tasks, run = piece.message.tasks, piece.run
         function = tasks.functions[piece.function]
-        here = wire.Run(
-            index[function.digest, function.length], len(piece), run.priority, run.timeout_ms, run.codec
-        )
+        here = wire.Run(index[function.digest, function.length], len(piece), run.priority, run.timeout_ms, run.codec)
         if runs and _same_run(runs[-1], here):
             last = runs.pop()
             here = wire.Run(last.function, last.n_tasks + len(piece), last.priority, last.timeout_ms, last.codec)

@@ -30,9 +30,15 @@ class Doorkeeper:
         version, request_id, _domain, address, _identity, mechanism, *credentials = frames
         let_in = version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1 and credentials[0] in self._keys
         if not let_in:
-            logger.warning("connection_refused from=%s reason='no key of this run'", address.decode(errors="replace"))
+            from_ = without_mapping(address.decode(errors="replace"))
+            logger.warning("connection_refused from=%s reason='no key of this run'", from_)
         code, text = (b"200", b"OK") if let_in else (b"400", b"not a key of this run")
         self.socket.send_multipart([b"1.0", request_id, code, text, b"pool", b""])
 
     def close(self) -> None:
         self.socket.close()
+
+
+def without_mapping(address: str) -> str:
+    """An IPv4 address that came to an IPv6 socket, as people know it."""
+    return address.removeprefix("::ffff:")
