@@ -418,8 +418,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             raise self.executor_exception or errors.BrokenPool("the executor is in a bad state")
         try:
             function, data = parsl_codec.dump_function(func), parsl_codec.dump_arguments(args, kwargs)
-        except TypeError:
-            raise SerializationError(getattr(func, "__name__", repr(func))) from None
+        except TypeError as e:
+            raise SerializationError(getattr(func, "__name__", repr(func))) from e
         return self._client.submit(function, data, priority=priority)
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> int:
