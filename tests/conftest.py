@@ -19,7 +19,7 @@ def pools() -> dict[str, str]:
     named = os.environ.get("XSE_TEST_POOLS")
     if named:
         return dict(entry.split("=", 1) for entry in named.split(","))
-    found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi")}
+    found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi", "site")}
     return {name: path for name, path in found.items() if os.path.exists(path)}
 
 
