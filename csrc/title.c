@@ -3,30 +3,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-#include "mem.h"
 
 static char *start; /* argv[0]: what ps shows begins here */
 static size_t room;
 
-/* argv and the environment lie behind each other; a title may take both once the environment has been copied. */
+/* The environment behind argv stays what it is: people look for it in /proc. */
 void title_init(int argc, char **argv)
 {
     char *end = argv[0];
-    int n = 0;
-    for (int i = 0; i < argc; i++)
-        if (argv[i] == end)
-            end = argv[i] + strlen(argv[i]) + 1;
-    while (environ[n])
-        n++;
-    char **copy = mem_array((size_t)n + 1, sizeof *copy);
-    for (int i = 0; i < n; i++) {
-        if (environ[i] == end)
-            end = environ[i] + strlen(environ[i]) + 1;
-        copy[i] = mem_text(environ[i]);
-    }
-    environ = copy;
+    for (int i = 0; i < argc && argv[i] == end; i++)
+        end = argv[i] + strlen(argv[i]) + 1;
     start = argv[0];
     room = (size_t)(end - start);
 }

@@ -2,7 +2,7 @@
 #ifndef XSE_TITLE_H
 #define XSE_TITLE_H
 
-void title_init(int argc, char **argv); /* first thing in main: moves the environment out of the way */
+void title_init(int argc, char **argv);
 void title_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

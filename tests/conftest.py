@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ours
+from tests.support.processes import mark_what_is_started, ours, ours_but
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +21,9 @@ def pools() -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in named.split(","))
     found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi", "site")}
     return {name: path for name, path in found.items() if os.path.exists(path)}
+
+
+mark_what_is_started()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -45,4 +48,4 @@ def nothing_is_left() -> Iterator[None]:
     """After the tests of a file every process they started is gone."""
     before = {p.pid for p in ours()}
     yield
-    eventually(lambda: not [p for p in ours() if p.pid not in before], "nothing is left running")
+    eventually(lambda: not ours_but(before), "nothing is left running", seen=lambda: ours_but(before))

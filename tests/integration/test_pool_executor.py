@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import descendants, process
+from tests.support.processes import descendants, ours, process
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import BrokenPool, ManagerLost, PoolExecutor, RemoteTraceback, SerializationError, WorkerLost
@@ -363,3 +363,24 @@ def test_preloaded_modules_and_the_working_directory(mpi: str, tmp_path: Path) -
     with PoolExecutor(1, preload=["colorsys"], working_dir=str(tmp_path / "made" / "for it")) as executor:
         assert executor.submit(lambda: "colorsys" in sys.modules).result()
         assert executor.submit(os.getcwd).result() == str(tmp_path / "made" / "for it")
+
+
+def test_ps_tells_what_each_process_is_and_knows_them_all(mpi: str) -> None:
+    before = {p.pid for p in ours()}
+    with PoolExecutor(4, ranks=2) as executor:
+        eventually(lambda: len(set(executor.map(pid_of_worker, range(50)))) == 4, "all workers work")
+        titles = sorted(p.title for p in ours() if p.pid not in before)
+    launchers = ("mpiexec", "mpirun", "hydra", "orted")
+    pool = [t for t in titles if "xse-pool" in t and not any(name in t for name in launchers)]
+    assert [t for t in pool if t.startswith("xse-pool: ")] == [
+        *(f"xse-pool: worker {worker} of rank {rank}" for worker in range(2) for rank in range(2)),
+        *["xse-pool: zygote"] * 2,
+    ]
+    assert sum("xse-pool --connect" in t for t in pool) == 2
+    (interchange,) = [t for t in titles if "xse.interchange" in t]
+    assert interchange.endswith("-m xse.interchange")
+    assert not [t for t in titles if t not in pool and t != interchange and not any(name in t for name in launchers)]
+
+
+def pid_of_worker(_: int) -> int:
+    return os.getpid()

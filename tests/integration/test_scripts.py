@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import descendants, ours, process
+from tests.support.processes import descendants, ours, ours_but, process
 from tests.support.waiting import eventually
 
 
@@ -107,7 +107,7 @@ def test_a_script_that_just_ends_leaves_nothing(mpi: str, tmp_path: Path) -> Non
     done = run_script(tmp_path, text)
     assert done.stdout == "1\n"
     assert done.returncode == 0
-    eventually(lambda: not [p for p in ours() if p.pid not in before], "nothing is left", timeout=5)
+    eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
 
 
 KILLED = """

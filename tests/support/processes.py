@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-OURS = ("xse-pool", "xse.interchange", "mpiexec", "mpirun", "hydra_pmi_proxy", "orted", "prted")
+#: Whatever these tests start has it in its environment, and nobody else's processes do.
+MARK = f"XSE_TEST_RUN={uuid.uuid4().hex}"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,26 @@ def everything() -> list[Process]:
     return [p for p in found if p]
 
 
+def mark_what_is_started() -> None:
+    name, _, value = MARK.partition("=")
+    os.environ[name] = value
+
+
 def ours() -> list[Process]:
-    """Processes of xse and of the launchers it starts."""
-    return [p for p in everything() if any(name in p.title for name in OURS) and "pytest" not in p.title]
+    """Processes that descend from these tests, wherever they hang in the tree; not the tests' own."""
+    return [p for p in everything() if p.pid != os.getpid() and _is_marked(p.pid)]
+
+
+def ours_but(before: set[int]) -> list[str]:
+    """Those that are not of these numbers, for people to read."""
+    return [str(p) for p in ours() if p.pid not in before]
+
+
+def _is_marked(pid: int) -> bool:
+    try:
+        return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
 
 
 def descendants(pid: int) -> list[Process]:
