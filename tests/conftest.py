@@ -10,17 +10,19 @@ import pytest
 
 from tests.support.processes import mark_what_is_started, ours, ours_but
 from tests.support.waiting import eventually
+from xse.launch import find_pool
 
 ROOT = Path(__file__).parents[1]
 
 
 def pools() -> dict[str, str]:
-    """xse-pool for each MPI, by name: built by scripts/test under build/, or named by XSE_TEST_POOLS=NAME=PATH,..."""
+    """xse-pool for each MPI, by name: built by scripts/test under build/, or named by XSE_TEST_POOLS=NAME=PATH,...; or
+    the one that is installed."""
     named = os.environ.get("XSE_TEST_POOLS")
     if named:
         return dict(entry.split("=", 1) for entry in named.split(","))
     found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi", "site")}
-    return {name: path for name, path in found.items() if os.path.exists(path)}
+    return {name: path for name, path in found.items() if os.path.exists(path)} or {"installed": find_pool().path}
 
 
 mark_what_is_started()
@@ -29,15 +31,13 @@ mark_what_is_started()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for ``mpi`` runs once with each."""
     if "mpi" in metafunc.fixturenames:
-        metafunc.parametrize("mpi", sorted(pools()) or ["none-built"], indirect=True, scope="module")
+        metafunc.parametrize("mpi", sorted(pools()), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def mpi(request: pytest.FixtureRequest) -> Iterator[str]:
     """The MPI that pools are built with and launched by in this test."""
     name: str = request.param
-    if name == "none-built":
-        pytest.fail("no xse-pool is built: run scripts/test, or set XSE_TEST_POOLS=mpich=PATH,openmpi=PATH")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XSE_POOL", pools()[name])
         yield name
