@@ -21,7 +21,7 @@ from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
-from tests.support.processes import descendants, process
+from tests.support.processes import ours, ours_but
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost
 
@@ -156,7 +156,7 @@ def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, loa
     load(executor, retries=2, retry_handler=handler)
     futures = [wait_for(str(tmp_path / "go")) for _ in range(2)]
     eventually(lambda: len(list(tmp_path.glob("go-*"))) == 2, "both blocks run a task")
-    pools = [p for p in descendants_of_init() if p.title.startswith(os.environ["XSE_POOL"])]
+    pools = [p for p in ours() if p.title.startswith(os.environ["XSE_POOL"])]
     lost = next(p for p in pools if "block-0.connect" in p.title and str(tmp_path) in p.title)
     os.kill(lost.pid, signal.SIGKILL)
     eventually(lambda: seen, "the retry handler was asked")
@@ -164,11 +164,6 @@ def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, loa
     assert isinstance(seen[0], ManagerLost)
     (tmp_path / "go").touch()
     assert [f.result() for f in futures].count("1") == 2
-
-
-def descendants_of_init() -> list[Any]:
-    """Parsl's LocalProvider detaches what it starts."""
-    return descendants(1)
 
 
 def test_a_block_that_cannot_start_is_missing_and_told_why(mpi: str, load: Any) -> None:
@@ -191,7 +186,7 @@ def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_
     assert type(caught.value).__name__ == "InterchangeLost"
     assert executor.bad_state_is_set
     eventually(
-        lambda: not [p for p in descendants(1) if str(tmp_path) in p.title and "xse-pool" in p.title],
+        lambda: not [p for p in ours() if str(tmp_path) in p.title and "xse-pool" in p.title],
         "its pools end",
         5,
     )
@@ -199,24 +194,21 @@ def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_
 
 def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) -> None:
     text = """
-        import sys, parsl
+        import parsl
         from parsl import python_app
         from parsl.config import Config
         from xse import ExtremeScaleExecutor
         @python_app
-        def run(path):
+        def run():
             import subprocess
-            open(path, "w").close()
             subprocess.run(["sleep", "100"])
         parsl.load(Config(executors=[ExtremeScaleExecutor(max_workers_per_node=1)], strategy_period=0.1))
-        run(sys.argv[1]).result()
+        run().result()
         """
     (tmp_path / "script.py").write_text(textwrap.dedent(text))
-    command = [sys.executable, "script.py", str(tmp_path / "runs")]
+    command = [sys.executable, "script.py"]
+    before = {p.pid for p in ours()}
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as script:
-        eventually(lambda: (tmp_path / "runs").exists(), "the task runs")
-        family = [p for p in descendants(1) if str(tmp_path) in p.title or p.title == "sleep 100"]
-        family += descendants(script.pid)
-        assert len(family) >= 4
+        eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs")
         script.kill()
-    eventually(lambda: not [p for f in family if (p := process(f.pid))], "nothing is left", timeout=5)
+    eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
