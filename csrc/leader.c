@@ -21,13 +21,16 @@
 #define KEEP_FUNCTION_BYTES (64u << 20)
 
 enum state { WAITING, RUNNING, DRAINING, ENDING, ENDED };
-enum worker_state { ABSENT, STARTING, READY };
+enum worker_state { ABSENT, STARTING, READY, LEAVING }; /* LEAVING: gets no more */
 
 struct worker {
     enum worker_state state;
     uint32_t index;
     struct task_queue given; /* oldest first; the first may be running */
-    uint64_t killed_for; /* the task whose cancellation killed it */
+    int64_t began_us; /* when the first of them became the first */
+    uint64_t n_done; /* since it was started */
+    uint64_t killed_for; /* the task because of which it was killed, and what that task's answer is */
+    enum wire_status killed_with;
     bool killed;
     struct worker *next, *prev; /* in its list by depth */
 };
@@ -46,7 +49,7 @@ struct leader {
         struct worker *first, *last;
     } by_depth[MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
-    uint32_t n_ready, n_start_failures, n_given;
+    uint32_t n_ready, n_start_failures, n_given, n_timed; /* n_timed: given tasks with a timeout */
     double task_us; /* what tasks take; 0: not known */
     uint32_t told_capacity, told_workers;
     bool told;
@@ -169,7 +172,7 @@ static void measure(struct leader *l, uint32_t time_us)
 
 static uint32_t depth_limit(const struct leader *l)
 {
-    if (l->task_us <= 0)
+    if (l->task_us <= 0 || l->settings.most_tasks)
         return 1;
     return 2 + (uint32_t)at_most(WORKER_AHEAD_MOST - 1, WORKER_AHEAD_US / l->task_us);
 }
@@ -203,11 +206,23 @@ static void depth_changed(struct leader *l, struct worker *w, uint32_t before)
     list_join(l, w, w->given.n);
 }
 
+static void leave(struct leader *l, struct worker *w)
+{
+    if (w->state == READY) {
+        list_leave(l, w, w->given.n);
+        l->n_ready--;
+    }
+    w->state = LEAVING;
+}
+
 static void give(struct leader *l, struct worker *w, struct task *task)
 {
     uint32_t before = w->given.n;
     task_push_back(&w->given, task);
     l->n_given++;
+    l->n_timed += task->timeout_ms > 0;
+    if (!before)
+        w->began_us = l->now_us;
     depth_changed(l, w, before);
     l->runner->ops->give(l->runner, w->index, task);
 }
@@ -218,8 +233,11 @@ static uint32_t take_back(struct leader *l, struct worker *w)
     uint32_t before = w->given.n;
     uint32_t n = l->runner->ops->take_back(l->runner, w->index);
     assert(n <= before);
-    for (uint32_t i = 0; i < n; i++)
-        task_push_front(&l->queue, task_pop_last(&w->given));
+    for (uint32_t i = 0; i < n; i++) {
+        struct task *task = task_pop_last(&w->given);
+        l->n_timed -= task->timeout_ms > 0;
+        task_push_front(&l->queue, task);
+    }
     l->n_given -= n;
     depth_changed(l, w, before);
     return n;
@@ -355,12 +373,19 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     struct task *task = task_pop(&w->given);
     assert(task);
     l->n_given--;
+    l->n_timed -= task->timeout_ms > 0;
+    w->began_us = l->now_us;
+    w->n_done++;
     depth_changed(l, w, before);
     measure(l, time_us);
     answer(l, task->id, status, time_us, payload);
     log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
               l->settings.rank, worker, status, time_us);
     task_free(task);
+    if (w->n_done == l->settings.most_tasks && w->state == READY) {
+        leave(l, w); /* it has nothing: see depth_limit */
+        l->runner->ops->retire(l->runner, w->index);
+    }
 }
 
 static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
@@ -372,26 +397,38 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     if (w->state == READY) {
         list_leave(l, w, w->given.n);
         l->n_ready--;
-    } else if (!w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
+    } else if (w->state == STARTING && !w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
         char text[1100];
         snprintf(text, sizeof text, "no worker can be started (exit code %d, signal %d): %s", failure->exit_code,
                  failure->signal, failure->detail);
         failed(l, text);
     }
+    bool asked = w->state == LEAVING;
     w->state = ABSENT;
+    w->n_done = 0;
     struct task *task = task_pop(&w->given);
-    log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", l->settings.rank, worker,
-                failure->pid, failure->exit_code, failure->signal, task ? (long long)task->id : -1LL);
+    if (asked)
+        log_debug("worker_retired rank=%u worker=%u pid=%u", l->settings.rank, worker, failure->pid);
+    else
+        log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", l->settings.rank, worker,
+                    failure->pid, failure->exit_code, failure->signal, task ? (long long)task->id : -1LL);
     if (task) {
         struct wire_failure record = *failure;
         record.rank = l->settings.rank;
         record.host = l->host_name;
         record.block = l->block_id;
         l->n_given--;
-        if (w->killed && w->killed_for == task->id)
+        l->n_timed -= task->timeout_ms > 0;
+        bool meant = w->killed && w->killed_for == task->id;
+        char late[64];
+        if (meant && w->killed_with == WIRE_TIMEOUT) {
+            snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
+            record.detail = late;
+        }
+        if (meant && w->killed_with == WIRE_CANCELLED)
             answer(l, task->id, WIRE_CANCELLED, 0, NULL);
         else
-            answer_failure(l, task->id, WIRE_WORKER_LOST, &record);
+            answer_failure(l, task->id, meant ? w->killed_with : WIRE_WORKER_LOST, &record);
         task_free(task);
     }
     w->killed = false;
@@ -452,6 +489,15 @@ static void cancelled(struct leader *l, struct task *task)
     task_free(task);
 }
 
+static void kill_for(struct leader *l, struct worker *w, uint64_t id, enum wire_status answer)
+{
+    w->killed = true;
+    w->killed_for = id;
+    w->killed_with = answer;
+    leave(l, w); /* should it answer before it dies, the next task would die in its place */
+    l->runner->ops->kill(l->runner, w->index);
+}
+
 static void on_cancel(struct leader *l, const struct msg *msg)
 {
     for (uint32_t i = 0; i < msg->wire.count; i++) {
@@ -466,11 +512,8 @@ static void on_cancel(struct leader *l, const struct msg *msg)
             struct buf head = {0};
             wire_put_ids(&head, WIRE_STARTED, 0, &id, 1);
             send(l, msg_new(&head, NULL));
-        } else if (w && !w->killed) {
-            w->killed = true;
-            w->killed_for = id;
-            l->runner->ops->kill(l->runner, w->index);
-        }
+        } else if (w && !w->killed)
+            kill_for(l, w, id, WIRE_CANCELLED);
     }
 }
 
@@ -521,6 +564,27 @@ void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
+static int64_t timeout_at_us(const struct worker *w)
+{
+    const struct task *task = w->given.first;
+    return task && task->timeout_ms && !w->killed ? w->began_us + task->timeout_ms * INT64_C(1000) : INT64_MAX;
+}
+
+/* Tasks that are out of time. One that its worker has not begun, for it was held up, is taken back and begins anew. */
+static void end_late_tasks(struct leader *l)
+{
+    for (uint32_t i = 0; l->n_timed && i < l->settings.n_workers; i++) {
+        struct worker *w = &l->workers[i];
+        if (timeout_at_us(w) > l->now_us)
+            continue;
+        take_back(l, w);
+        if (!w->given.n)
+            continue;
+        log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)w->given.first->id, l->settings.rank, i);
+        kill_for(l, w, w->given.first->id, WIRE_TIMEOUT);
+    }
+}
+
 void leader_on_tick(struct leader *l, int64_t now_us)
 {
     l->now_us = now_us;
@@ -532,6 +596,7 @@ void leader_on_tick(struct leader *l, int64_t now_us)
     }
     if (l->period_us && now_us - l->last_sent_us >= l->period_us)
         send(l, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    end_late_tasks(l);
     if (l->state == DRAINING && now_us >= l->grace_until_us)
         end(l, WIRE_ASKED, "", NULL);
 }
@@ -547,6 +612,10 @@ int64_t leader_deadline_us(const struct leader *l)
     }
     if (l->state == DRAINING && l->grace_until_us < next)
         next = l->grace_until_us;
+    for (uint32_t i = 0; l->n_timed && i < l->settings.n_workers; i++) {
+        int64_t timeout = timeout_at_us(&l->workers[i]);
+        next = timeout < next ? timeout : next;
+    }
     return next;
 }
 

@@ -26,6 +26,7 @@ struct leader_settings {
     bool cores_alone; /* no other rank may run on them */
     uint64_t memory; /* bytes */
     const char *host;
+    uint64_t most_tasks; /* that a worker runs before it is replaced; 0: no limit */
     int64_t most_prefetch; /* tasks beyond one for each worker; -1: as many as measurement says */
 };
 

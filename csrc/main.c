@@ -287,6 +287,7 @@ static void make_leader(struct pool *pool)
                                        .pid = (uint32_t)getpid(),
                                        .memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE),
                                        .host = pool->host,
+                                       .most_tasks = (uint64_t)pool->options.max_tasks_per_worker,
                                        .most_prefetch = pool->options.prefetch};
     struct leader_host host = {leader_to_manager, end_runner, leader_ended, pool};
     struct share share = share_of(pool);

@@ -44,6 +44,8 @@ static const struct option {
     T("--log-dir", "DIR", log_dir, "", "where the block's log goes [stderr, warnings only]"),
     N("--probe-timeout", "S", probe_timeout_s, 30, 1, 86400, "how long to try to reach the interchange [30]"),
     N("--start-timeout", "S", start_timeout_s, 120, 1, 86400, "how long the ranks may take to start [120]"),
+    N("--max-tasks-per-worker", "N", max_tasks_per_worker, 0, 0, INT32_MAX,
+      "replace a worker after so many tasks [0: never]"),
     N("--drain-after", "S", drain_after_s, 0, 0, INT32_MAX, "take no more tasks after so long, and end [0: never]"),
     N("--grace", "MS", grace_ms, 1000, 0, 3600000, "how long running tasks may go on after SIGTERM [1000]"),
     F("--debug", debug, "log every task"),

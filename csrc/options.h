@@ -19,6 +19,7 @@ struct options {
     int64_t max_workers_per_node; /* 0: as many as fit */
     double cores_per_worker, mem_per_worker; /* GB (2^30 bytes); 0: not counted */
     int64_t prefetch; /* -1: by measurement */
+    int64_t max_tasks_per_worker; /* 0: no limit */
     int64_t probe_timeout_s, start_timeout_s, drain_after_s, grace_ms;
     bool debug, help, version;
 };

@@ -47,6 +47,8 @@ struct runner_ops {
     void (*give)(struct runner *runner, uint32_t worker, const struct task *task);
     /* Of the tasks that the worker has not answered, how many, the last ones, has it not started? It will not. */
     uint32_t (*take_back)(struct runner *runner, uint32_t worker);
+    /* The worker, which has answered all it was given, gets no more and ends by itself; worker_gone will follow. */
+    void (*retire)(struct runner *runner, uint32_t worker);
     /* End the worker whatever it does; worker_gone will follow. */
     void (*kill)(struct runner *runner, uint32_t worker);
     /* What was given leaves for the workers: the end of a turn of the loop. */

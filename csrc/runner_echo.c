@@ -84,6 +84,12 @@ static uint32_t take_back(struct runner *runner, uint32_t worker)
     return 0; /* an echo has begun as soon as it is asked for */
 }
 
+static void retire(struct runner *runner, uint32_t worker)
+{
+    (void)runner;
+    (void)worker; /* there is no process to replace */
+}
+
 static void kill_worker(struct runner *runner, uint32_t worker)
 {
     (void)runner;
@@ -107,7 +113,7 @@ static void free_runner(struct runner *runner)
     mem_free(r);
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, kill_worker, flush, free_runner};
+static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
 
 struct runner *runner_echo_new(struct loop *loop, uint32_t n_workers, const char *python_version)
 {

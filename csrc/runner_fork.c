@@ -455,6 +455,11 @@ static uint32_t take_back(struct runner *runner, uint32_t index)
     return 0;
 }
 
+static void retire(struct runner *runner, uint32_t index)
+{
+    shutdown(self_of(runner)->workers[index].socket, SHUT_WR); /* it reads end of file */
+}
+
 static void kill_worker(struct runner *runner, uint32_t index)
 {
     zygote_kill(self_of(runner)->zygote, index);
@@ -496,7 +501,7 @@ static void free_runner(struct runner *runner)
     mem_free(r);
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, kill_worker, flush, free_runner};
+static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
 
 struct runner *runner_fork_new(struct loop *loop, struct zygote *zygote, uint32_t n_workers)
 {

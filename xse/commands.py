@@ -34,6 +34,7 @@ class Config:
     heartbeat_threshold_ms: int = 120_000
     setup: str = ""  # base64 of what each worker runs first
     setup_codec: int = 0
+    fill_order: str = "even"  # see core.Core
     log_dir: str = ""  # "": stderr, warnings only
     scratch_dir: str = ""  # removed when the interchange ends: sockets, connect files
     debug: bool = False

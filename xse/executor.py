@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -16,23 +17,30 @@ from typing import Any
 import psutil
 import typeguard
 from parsl.executors.errors import BadStateException, InvalidResourceSpecification, ScalingFailed
-from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
-from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.executors.high_throughput.executor import HighThroughputExecutor
+from parsl.executors.high_throughput.manager_selector import (
+    BlockIdManagerSelector,
+    ManagerSelector,
+    RandomManagerSelector,
+)
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import TERMINAL_STATES, JobState, JobStatus
 from parsl.launchers import SimpleLauncher
+from parsl.monitoring.message_type import MessageType
+from parsl.monitoring.radios.base import RadioConfig
+from parsl.monitoring.radios.filesystem import FilesystemRadio
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
 from parsl.serialize.errors import SerializationError
 from parsl.usage_tracking.api import UsageInformation
 from parsl.utils import RepresentationMixin
 
-from xse import commands, errors, launch, parsl_codec, place, wire
-from xse.client import Client, error_of
+from xse import commands, errors, launch, monitoring, parsl_codec, place
+from xse.client import Client
 from xse.future import Future
 from xse.keys import new_keys
 from xse.options import PoolOptions
+from xse.parsl_errors import parsl_error
 from xse.scratch import make_scratch
 from xse.template import fill
 from xse.version import VERSION
@@ -42,36 +50,15 @@ logger = logging.getLogger(__name__)
 #: Fields: see ``ExtremeScaleExecutor._fields``. The connect file holds the address, the keys and the pool's options.
 DEFAULT_LAUNCH_CMD = "{mpiexec} {xse_pool} --connect {connect}"
 
+#: How the interchange fills blocks, for each of Parsl's selectors.
+FILL_ORDERS: dict[type[ManagerSelector], str] = {
+    RandomManagerSelector: "even",  # in equal shares, which is what chance comes to
+    BlockIdManagerSelector: "block_id",
+}
+
 START_TIMEOUT_S = 120.0  # for the interchange to listen
+MOST_TIMEOUT_S = 4_000_000  # what the wire can say: 46 days
 REQUEST_TIMEOUT_S = 30.0  # for the interchange to answer
-
-
-class WorkerLost(errors.WorkerLost, ParslWorkerLost):
-    """The worker died with the task; what Parsl calls WorkerLost, and what xse does."""
-
-    @property
-    def worker_id(self) -> str:
-        return f"{self.rank}:{self.pid}"
-
-    @property
-    def hostname(self) -> str:
-        return self.host
-
-    __str__ = errors.WorkerLost.__str__
-
-
-class ManagerLost(errors.ManagerLost, ParslManagerLost):
-    """The block died with the task; what Parsl calls ManagerLost, and what xse does."""
-
-    @property
-    def manager_id(self) -> bytes:  # type: ignore[override]
-        return self.block.encode()
-
-    @property
-    def hostname(self) -> str:  # type: ignore[override]
-        return self.hosts
-
-    __str__ = errors.ManagerLost.__str__
 
 
 class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInformation):
@@ -115,6 +102,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         workers_per_rank: int | None = None,
         preload: Sequence[str] = (),
         mpi_launcher: str = "auto",
+        loopback_address: str = "127.0.0.1",
+        poll_period: int = 10,
+        manager_selector: ManagerSelector | None = None,
+        remote_monitoring_radio: RadioConfig | None = None,
+        max_tasks_per_worker: int | None = None,
     ) -> None:
         super().__init__(
             provider=provider or LocalProvider(launcher=SimpleLauncher()), block_error_handler=block_error_handler
@@ -149,6 +141,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.workers_per_rank = workers_per_rank
         self.preload = preload
         self.mpi_launcher = mpi_launcher
+        self.loopback_address = loopback_address
+        self.poll_period = poll_period
+        self.manager_selector = manager_selector or RandomManagerSelector()
+        self.remote_monitoring_radio = remote_monitoring_radio or FilesystemRadio()
+        self.max_tasks_per_worker = max_tasks_per_worker
         self.run_dir = "."
         self._check()
         self._client: Client | None = None
@@ -175,6 +172,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             ("prefetch_capacity", 0),
             ("drain_period", 1),
             ("address_probe_timeout", 1),
+            ("poll_period", 1),
+            ("max_tasks_per_worker", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -192,6 +191,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                 raise errors.OptionError(f"port {port} (worker_port, worker_ports) must be from 1 to 65535")
         if self.mpi_launcher not in launch.NAMES:
             raise errors.OptionError(f"mpi_launcher={self.mpi_launcher!r} is none of {', '.join(launch.NAMES)}")
+        if type(self.manager_selector) not in FILL_ORDERS:
+            raise errors.OptionError(
+                f"manager_selector={self.manager_selector!r} is not RandomManagerSelector or BlockIdManagerSelector:"
+                " the interchange runs no code of others"
+            )
         if isinstance(self.preload, str):
             raise errors.OptionError(f"preload must be a sequence of module names, not the text {self.preload!r}")
         if self.cpu_affinity.startswith("list:"):
@@ -235,6 +239,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             server_key=self._keys.get("server_key", ""),
             server_secret=self._keys.get("server_secret", ""),
             pool_keys=[self._keys["public_key"]] if self._keys else [],
+            fill_order=FILL_ORDERS[type(self.manager_selector)],
             heartbeat_period_ms=self.heartbeat_period * 1000,
             heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
             log_dir=os.path.abspath(self.logdir),
@@ -242,7 +247,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             debug=self.worker_debug,
         )
         self._client = Client(
-            load=parsl_codec.load_result, on_event=self._on_event, make_error=_parsl_error, name=self.label
+            load=parsl_codec.load_result, on_event=self._on_event, make_error=parsl_error, name=self.label
         )
         self._client.start(config, self.interchange_launch_cmd)
         self._wait_until_listening()
@@ -301,8 +306,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                 self._listening.set()
             case commands.BlockUp():
                 self._connected[event.block_id] = event
+                self._tell_nodes(event, active=True)
             case commands.BlockDown():
                 self._reasons[event.block_id] = event.reason
+                if event.block_id in self._connected:
+                    self._tell_nodes(self._connected[event.block_id], active=False)
                 logger.info(
                     "block_down block=%s code=%d lost=%d reason=%r",
                     event.block_id,
@@ -310,6 +318,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                     event.n_lost,
                     event.reason,
                 )
+
+    def _tell_nodes(self, block: commands.BlockUp, active: bool) -> None:
+        if self.submit_monitoring_radio:
+            for record in monitoring.node_records(block, run_id=self.run_id or "", active=active):
+                self.submit_monitoring_radio.send((MessageType.NODE_INFO, record))
 
     def _offers(self) -> list[str]:
         """Where a pool may find the interchange."""
@@ -333,6 +346,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             log_dir=os.path.abspath(self.worker_logdir),
             probe_timeout=self.address_probe_timeout or 30,
             drain_after=self.drain_period or 0,
+            max_tasks_per_worker=self.max_tasks_per_worker or 0,
             debug=self.worker_debug,
         )
 
@@ -410,8 +424,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
     def submit(
         self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Future:
-        """Run ``func(*args, **kwargs)`` in a worker. ``resource_specification``: ``priority`` (lower goes first)."""
-        priority = self.validate_resource_spec(resource_specification)
+        """Run ``func(*args, **kwargs)`` in a worker. ``resource_specification``: ``priority`` (lower goes first) and
+        ``timeout`` (seconds that it may run; then its worker is killed, and it fails with TaskTimeout)."""
+        priority, timeout_ms = self.validate_resource_spec(resource_specification)
         if self._client is None:
             raise RuntimeError(f"{self.label} has not been started")
         if self.bad_state_is_set:
@@ -420,17 +435,20 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             function, data = parsl_codec.dump_function(func), parsl_codec.dump_arguments(args, kwargs)
         except TypeError as e:
             raise SerializationError(getattr(func, "__name__", repr(func))) from e
-        return self._client.submit(function, data, priority=priority)
+        return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms)
 
-    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> int:
-        """The priority. Raises Parsl's InvalidResourceSpecification for anything else in it."""
-        unknown = set(resource_specification) - {"priority"}
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> tuple[int, int]:
+        """Priority, and timeout in ms (0: none). Raises Parsl's InvalidResourceSpecification."""
+        unknown = set(resource_specification) - {"priority", "timeout"}
         if unknown:
-            raise InvalidResourceSpecification(unknown, f"{self.label} takes these: priority")
+            raise InvalidResourceSpecification(unknown, f"{self.label} takes these: priority, timeout")
         priority = resource_specification.get("priority", 0)
         if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
             raise InvalidResourceSpecification({"priority"}, f"priority is a whole number, not {priority!r}")
-        return priority
+        timeout = resource_specification.get("timeout", 0)
+        if not isinstance(timeout, (int, float)) or not 0 <= timeout <= MOST_TIMEOUT_S:
+            raise InvalidResourceSpecification({"timeout"}, f"timeout is in seconds, 0 for none, not {timeout!r}")
+        return priority, math.ceil(timeout * 1000)
 
     def outstanding(self) -> int:
         """Tasks that have been submitted and not answered."""
@@ -570,23 +588,6 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
 # So that strategy='htex_auto_scale' scales us in when idle (parsl/jobs/strategy.py).
 HighThroughputExecutor.register(ExtremeScaleExecutor)
-
-
-def _parsl_error(status: wire.Status, failure: wire.Failure) -> Exception:
-    """Losses are Parsl's own, for its users' retry handlers."""
-    error = error_of(status, failure)
-    if isinstance(error, errors.WorkerLost):
-        error = WorkerLost(
-            host=error.host,
-            rank=error.rank,
-            pid=error.pid,
-            signal=error.signal,
-            exit_code=error.exit_code,
-            stderr=error.stderr,
-        )
-    elif isinstance(error, errors.ManagerLost):
-        error = ManagerLost(block=error.block, hosts=error.hosts, reason=error.reason)
-    return error
 
 
 def _addresses_of_this_host() -> list[str]:

@@ -33,6 +33,7 @@ class PoolOptions:
     probe_timeout: int = _option("--probe-timeout", 30)  # seconds
     start_timeout: int = _option("--start-timeout", 120)  # seconds
     drain_after: int = _option("--drain-after", 0)  # seconds; 0: never
+    max_tasks_per_worker: int = _option("--max-tasks-per-worker", 0)  # then it is replaced; 0: no limit
     grace_ms: int = _option("--grace", 1000)
     debug: bool = _option("--debug", False)
 

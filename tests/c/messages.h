@@ -22,13 +22,12 @@ static inline void quiet(void)
 }
 
 /* TASKS with ids first, first + 1, ...; each task's arguments are its id in decimal. One function, named by `letter`. */
-static inline struct msg *make_tasks(uint64_t first, uint32_t n, char letter, int32_t priority)
+static inline struct msg *make_run(uint64_t first, uint32_t n, char letter, struct wire_run run)
 {
     struct wire_tasks tasks = {0};
     struct buf head = {0}, bytes = {0};
     struct parts payload = {0};
     uint8_t digest[WIRE_DIGEST];
-    struct wire_run run = {.priority = priority};
     memset(digest, letter, sizeof digest);
     wire_tasks_function(&tasks, digest, 3);
     buf_put(&bytes, "fun", 3);
@@ -44,6 +43,11 @@ static inline struct msg *make_tasks(uint64_t first, uint32_t n, char letter, in
     parts_add(&payload, all, bytes_data(all), bytes_length(all));
     bytes_unref(all);
     return msg_new(&head, &payload);
+}
+
+static inline struct msg *make_tasks(uint64_t first, uint32_t n, char letter, int32_t priority)
+{
+    return make_run(first, n, letter, (struct wire_run){.priority = priority});
 }
 
 static inline struct msg *make_ids(enum wire_type type, unsigned flags, uint64_t id)

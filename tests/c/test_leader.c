@@ -11,7 +11,7 @@ struct fake { /* a runner whose workers do what the test says */
     struct runner runner;
     uint64_t given[N][128];
     int n_given[N], n_begun[N], n_answered[N]; /* of those in given */
-    int n_started[N], n_killed[N], n_freed;
+    int n_started[N], n_killed[N], n_retired[N], n_freed;
 };
 
 struct world {
@@ -54,6 +54,11 @@ static uint32_t take_back(struct runner *runner, uint32_t worker)
     return (uint32_t)n;
 }
 
+static void retire(struct runner *runner, uint32_t worker)
+{
+    self_of(runner)->n_retired[worker]++;
+}
+
 static void kill_worker(struct runner *runner, uint32_t worker)
 {
     self_of(runner)->n_killed[worker]++;
@@ -69,7 +74,7 @@ static void free_runner(struct runner *runner)
     self_of(runner)->n_freed++;
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, kill_worker, flush, free_runner};
+static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
 
 static void on_send(void *arg, struct msg *msg)
 {
@@ -101,10 +106,8 @@ static void say(struct world *w, struct msg *msg)
     flush_world(w);
 }
 
-static void begin(struct world *w, int64_t most_prefetch)
+static void begin_with(struct world *w, struct leader_settings settings)
 {
-    struct leader_settings settings = {
-        .rank = 4, .n_workers = N, .n_in_node = N, .host = "here", .most_prefetch = most_prefetch};
     struct leader_host host = {on_send, on_end_runner, on_ended, w};
     memset(w, 0, sizeof *w);
     w->fake.runner.ops = &ops;
@@ -112,14 +115,25 @@ static void begin(struct world *w, int64_t most_prefetch)
     w->fake.runner.events = *leader_events(w->leader);
 }
 
-static void start(struct world *w, int64_t most_prefetch)
+static void begin(struct world *w, int64_t most_prefetch)
 {
-    begin(w, most_prefetch);
+    begin_with(w, (struct leader_settings){
+                      .rank = 4, .n_workers = N, .n_in_node = N, .host = "here", .most_prefetch = most_prefetch});
+}
+
+static void stand(struct world *w)
+{
     w->fake.runner.events.stands(w->fake.runner.events.arg, "3.11.7");
     say(w, make_start(30000, 120000));
     for (uint32_t i = 0; i < N; i++)
         w->fake.runner.events.worker_ready(w->fake.runner.events.arg, i);
     flush_world(w);
+}
+
+static void start(struct world *w, int64_t most_prefetch)
+{
+    begin(w, most_prefetch);
+    stand(w);
 }
 
 static void end(struct world *w)
@@ -230,6 +244,83 @@ static void no_task_waits_behind_a_running_one_while_another_worker_is_free(void
                 run_one(&w, i, 10);
     CHECK_EQUAL(in_hand(&w, 0), 1);
     CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 99);
+    end(&w);
+}
+
+static void a_task_out_of_time_is_killed_and_told_so(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_run(1, 1, 'f', (struct wire_run){.timeout_ms = 250}));
+    begin_task(&w, 0);
+    CHECK(leader_deadline_us(w.leader) == 250000, "deadline %lld", (long long)leader_deadline_us(w.leader));
+    w.now_us = 249999;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 0);
+    w.now_us = 250000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 1);
+    say(&w, make_tasks(2, 3, 'f', 0)); /* the dying worker gets none of them */
+    CHECK_EQUAL(in_hand(&w, 0), 1);
+    lose(&w, 0);
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(wire_id(&results->wire, 0), 1);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_TIMEOUT);
+    CHECK_EQUAL(w.fake.n_started[0], 2);
+    end(&w);
+}
+
+static void a_timed_task_that_has_not_begun_is_not_killed(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_run(1, 1, 'f', (struct wire_run){.timeout_ms = 250}));
+    w.now_us = 300000; /* its worker was held up */
+    leader_on_tick(w.leader, w.now_us);
+    flush_world(&w);
+    CHECK_EQUAL(w.fake.n_killed[0], 0);
+    CHECK(leader_deadline_us(w.leader) == 550000, "deadline %lld", (long long)leader_deadline_us(w.leader));
+    end(&w);
+}
+
+static void an_answer_that_overtakes_the_kill_counts_and_costs_nobody(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_run(1, 1, 'f', (struct wire_run){.timeout_ms = 250}));
+    begin_task(&w, 0);
+    w.now_us = 250000;
+    leader_on_tick(w.leader, w.now_us);
+    answer(&w, 0, 250000);
+    flush_world(&w);
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_VALUE);
+    say(&w, make_tasks(2, 3, 'f', 0));
+    CHECK_EQUAL(in_hand(&w, 0), 0);
+    lose(&w, 0);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 1);
+    end(&w);
+}
+
+static void a_worker_is_replaced_after_as_many_tasks_as_it_may_run(void)
+{
+    struct world w;
+    begin_with(&w, (struct leader_settings){
+                       .n_workers = N, .n_in_node = N, .host = "here", .most_prefetch = -1, .most_tasks = 2});
+    stand(&w);
+    say(&w, make_tasks(1, 20, 'f', 0));
+    run_one(&w, 0, 10);
+    CHECK_EQUAL(w.fake.n_retired[0], 0);
+    CHECK_EQUAL(in_hand(&w, 0), 1);
+    run_one(&w, 0, 10);
+    CHECK_EQUAL(w.fake.n_retired[0], 1);
+    CHECK_EQUAL(in_hand(&w, 0), 0);
+    lose(&w, 0);
+    CHECK_EQUAL(w.fake.n_started[0], 2);
+    w.fake.runner.events.worker_ready(w.fake.runner.events.arg, 0);
+    flush_world(&w);
+    CHECK_EQUAL(in_hand(&w, 0), 1);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 2);
     end(&w);
 }
 
@@ -437,6 +528,10 @@ int main(void)
     nothing_is_fetched_ahead_of_long_tasks();
     a_user_can_cap_what_is_fetched_ahead();
     no_task_waits_behind_a_running_one_while_another_worker_is_free();
+    a_task_out_of_time_is_killed_and_told_so();
+    a_timed_task_that_has_not_begun_is_not_killed();
+    an_answer_that_overtakes_the_kill_counts_and_costs_nobody();
+    a_worker_is_replaced_after_as_many_tasks_as_it_may_run();
     a_lost_worker_costs_the_task_it_ran_and_no_other();
     a_worker_that_died_idle_costs_nothing();
     workers_that_never_start_end_the_block_with_the_reason();

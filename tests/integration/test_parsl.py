@@ -16,14 +16,16 @@ import parsl
 import pytest
 from parsl import python_app
 from parsl.config import Config
+from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
+from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
 from tests.support.processes import ours, ours_but
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost
+from xse import ExtremeScaleExecutor, ManagerLost, TaskTimeout, WorkerLost
 
 WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
 
@@ -212,3 +214,49 @@ def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) 
         eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs")
         script.kill()
     eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
+
+
+def test_a_task_out_of_time_is_told_and_the_next_one_runs(mpi: str, tmp_path: Path) -> None:
+    @python_app
+    def sleep(seconds: float, parsl_resource_specification: dict[str, Any]) -> float:
+        import time
+
+        time.sleep(seconds)
+        return seconds
+
+    executor = ExtremeScaleExecutor(workers_per_rank=1)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
+        late = sleep(100, parsl_resource_specification={"timeout": 0.5})
+        next_one = sleep(0.01, parsl_resource_specification={"timeout": 50, "priority": 1})
+        with pytest.raises(TaskTimeout, match=r"it ran longer than its timeout of 0.5 s"):
+            late.result()
+        assert next_one.result() == 0.01
+        with pytest.raises(InvalidResourceSpecification, match="timeout is in seconds"):
+            sleep(1, parsl_resource_specification={"timeout": -1}).result()
+
+
+def test_a_worker_is_replaced_after_max_tasks_per_worker(mpi: str, tmp_path: Path) -> None:
+    @python_app
+    def pid(i: int) -> int:
+        import os
+
+        return os.getpid()
+
+    executor = ExtremeScaleExecutor(workers_per_rank=1, max_tasks_per_worker=3)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
+        pids = [future.result() for future in [pid(i) for i in range(9)]]
+    assert [pids.count(p) for p in dict.fromkeys(pids)] == [3, 3, 3]
+
+
+def test_the_block_id_selector_fills_the_highest_block_first(mpi: str, tmp_path: Path) -> None:
+    @python_app
+    def block() -> str:
+        import os
+
+        return os.environ["PARSL_WORKER_BLOCK_ID"]
+
+    provider = LocalProvider(init_blocks=2, max_blocks=2, launcher=SimpleLauncher())
+    executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider, manager_selector=BlockIdManagerSelector())
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
+        eventually(lambda: executor.connected_workers == 2, "both blocks work")
+        assert [block().result() for _ in range(10)] == ["1"] * 10

@@ -17,8 +17,8 @@ LAYERS = [
     {"frames", "payload", "options"},
     {"stream", "commands", "by_value", "parsl_codec", "launch"},
     {"future", "local_block", "worker", "interchange.queue"},
-    {"client", "interchange.core"},
-    {"interchange.zap", "keeper"},
+    {"client", "interchange.core", "monitoring"},
+    {"interchange.zap", "keeper", "parsl_errors"},
     {"interchange.door"},
     {"interchange.loop", "pool", "executor"},
     {"interchange.__main__", "cli.pool"},
@@ -64,7 +64,7 @@ def test_a_module_uses_only_what_lies_below_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("parsl", {"executor", "parsl_codec"}),
+        ("parsl", {"executor", "parsl_codec", "parsl_errors"}),
         ("pickle", {"payload", "by_value"}),
         ("dill", {"by_value"}),
         ("zmq", {"interchange.door", "interchange.zap", "keys"}),

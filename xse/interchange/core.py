@@ -106,13 +106,17 @@ class Core:
         heartbeat_threshold: float,
         setup: bytes = b"",
         setup_codec: int = 0,
+        fill_order: str = "even",
     ) -> None:
+        """``fill_order``: ``even`` shares for all blocks; or ``block_id``, the highest first, so that others run
+        dry and can be scaled in."""
         self._xse_version = xse_version
         self._python_version = python_version
         self._period = heartbeat_period
         self._threshold = heartbeat_threshold
         self._setup = setup
         self._setup_codec = setup_codec
+        self._highest_first = fill_order == "block_id"
         self._queue = Queue()
         self._blocks: dict[Peer, Block] = {}
         self._by_id: dict[str, Block] = {}
@@ -197,11 +201,15 @@ class Core:
             self._room[block] = None
 
     def _dispatch(self, now: float) -> None:
-        """In rounds: an even share for each block of the ring, in one message each."""
+        """In rounds: a share for each block of the ring, in one message each."""
         while self._queue and (self._idle or self._room):
             ring = self._idle or self._room
             share = -(-len(self._queue) // len(ring))
-            for block in list(ring):
+            blocks = list(ring)
+            if self._highest_first:
+                share = len(self._queue)
+                blocks.sort(key=lambda b: (len(b.id), b.id), reverse=True)
+            for block in blocks:
                 if not self._queue:
                     break
                 most = min(block.n_workers, block.capacity) if ring is self._idle else block.capacity

@@ -41,6 +41,7 @@ class Interchange:
             heartbeat_threshold=config.heartbeat_threshold_ms / 1000,
             setup=b64decode(config.setup),
             setup_codec=config.setup_codec,
+            fill_order=config.fill_order,
         )
         self._listener: socket.socket | None = None
         self._door: Door | None = None
