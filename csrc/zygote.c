@@ -44,7 +44,7 @@ struct child {
 };
 
 struct nursery {
-    int fd, deaths; /* to the rank; a signalfd for SIGCHLD */
+    int fd, signals; /* to the rank; a signalfd for SIGCHLD and SIGTERM */
     struct child *children; /* by worker */
     uint32_t n_children;
 };
@@ -143,7 +143,7 @@ static int be_worker(const struct nursery *n, const struct zygote_worker *worker
     close(fds[2]);
     close(fds[3]);
     close(n->fd);
-    close(n->deaths);
+    close(n->signals);
     title_set("xse-pool: worker %u of rank %u", worker->worker, worker->rank);
     return worker_main(fds[0], fds[1], &place);
 }
@@ -210,7 +210,7 @@ static void kill_children(void)
 static void end_all(struct nursery *n, int grace_ms)
 {
     int64_t until = now_ms() + grace_ms;
-    struct pollfd deaths = {.fd = n->deaths, .events = POLLIN};
+    struct pollfd deaths = {.fd = n->signals, .events = POLLIN};
     struct signalfd_siginfo info;
     for (pid_t buried; (buried = waitpid(-1, NULL, WNOHANG)) >= 0;) { /* -1: no child is left */
         if (buried)
@@ -223,7 +223,7 @@ static void end_all(struct nursery *n, int grace_ms)
             kill_children();
             left = 20; /* whoever is orphaned by that comes to us next */
         }
-        if (poll(&deaths, 1, (int)left) > 0 && read(n->deaths, &info, sizeof info) < 0)
+        if (poll(&deaths, 1, (int)left) > 0 && read(n->signals, &info, sizeof info) < 0)
             continue;
     }
     _exit(0);
@@ -290,7 +290,7 @@ static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank
     struct nursery n = {0};
     struct order order;
     int fds[N_FDS];
-    sigset_t deaths;
+    sigset_t heard;
     /* The texts lie in argv, which the title overwrites. */
     const struct zygote_settings copy = {.python = mem_text(settings->python),
                                          .preload = mem_text(settings->preload),
@@ -311,19 +311,21 @@ static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank
     /* From here on it is the end of fd that tells, and all children are ended before the zygote. */
     prctl(PR_SET_PDEATHSIG, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    sigemptyset(&deaths);
-    sigaddset(&deaths, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &deaths, NULL);
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, SIGTERM);
+    sigprocmask(SIG_BLOCK, &heard, NULL);
     n.fd = fd;
-    n.deaths = signalfd(-1, &deaths, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = n.deaths, .events = POLLIN}};
+    n.signals = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = n.signals, .events = POLLIN}};
     for (;;) {
         struct signalfd_siginfo info;
         if (poll(any, 2, -1) < 0)
             continue;
         if (any[1].revents)
-            while (read(n.deaths, &info, sizeof info) > 0)
-                ;
+            while (read(n.signals, &info, sizeof info) > 0)
+                if (info.ssi_signo == SIGTERM)
+                    kill(rank, SIGTERM); /* whoever ends a worker's parent means the pool, which ends in order */
         bury(&n);
         if (any[0].revents && !take_order(&n, &order, fds))
             end_all(&n, 0);

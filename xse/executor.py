@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.metadata
 import logging
 import math
 import os
@@ -243,7 +244,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             heartbeat_period_ms=self.heartbeat_period * 1000,
             heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
             log_dir=os.path.abspath(self.logdir),
-            scratch_dir=self._scratch,
+            scratch_dirs=[self._scratch],
             debug=self.worker_debug,
         )
         self._client = Client(
@@ -426,7 +427,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
     ) -> Future:
         """Run ``func(*args, **kwargs)`` in a worker. ``resource_specification``: ``priority`` (lower goes first) and
         ``timeout`` (seconds that it may run; then its worker is killed, and it fails with TaskTimeout)."""
-        priority, timeout_ms = self.validate_resource_spec(resource_specification)
+        self.validate_resource_spec(resource_specification)
+        priority = resource_specification.get("priority", 0)
+        timeout_ms = math.ceil(resource_specification.get("timeout", 0) * 1000)
         if self._client is None:
             raise RuntimeError(f"{self.label} has not been started")
         if self.bad_state_is_set:
@@ -437,8 +440,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             raise SerializationError(getattr(func, "__name__", repr(func))) from e
         return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms)
 
-    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> tuple[int, int]:
-        """Priority, and timeout in ms (0: none). Raises Parsl's InvalidResourceSpecification."""
+    def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:
+        """Raises Parsl's InvalidResourceSpecification for what ``submit`` would not take."""
         unknown = set(resource_specification) - {"priority", "timeout"}
         if unknown:
             raise InvalidResourceSpecification(unknown, f"{self.label} takes these: priority, timeout")
@@ -448,7 +451,21 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         timeout = resource_specification.get("timeout", 0)
         if not isinstance(timeout, (int, float)) or not 0 <= timeout <= MOST_TIMEOUT_S:
             raise InvalidResourceSpecification({"timeout"}, f"timeout is in seconds, 0 for none, not {timeout!r}")
-        return priority, math.ceil(timeout * 1000)
+
+    def submit_payload(self, context: dict[str, Any], buffer: bytes) -> Future:
+        """Have the function that ``context["task_executor"]`` names (``f``: its full import path) called in a worker
+        with ``buffer``, and with that entry's ``a`` and ``k``; by default Parsl's ``execute_task``. As
+        HighThroughputExecutor.submit_payload."""
+        call = context.get("task_executor", {})
+        name = call.get("f", "parsl.executors.execute_task.execute_task")
+        return self.submit(
+            parsl_codec.execute_payload,
+            context.get("resource_spec", {}),
+            name,
+            buffer,
+            tuple(call.get("a", ())),
+            dict(call.get("k", {})),
+        )
 
     def outstanding(self) -> int:
         """Tasks that have been submitted and not answered."""
@@ -506,6 +523,12 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             }
             for block in status.blocks
         ]
+
+    def connected_managers_packages(self) -> dict[str, dict[str, str]]:
+        """Versions of Python packages by name, for each connected block's pool. A pool runs in this script's own
+        environment, so these are what is installed here."""
+        packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+        return {manager["manager"]: packages for manager in self.connected_managers()}
 
     def connected_blocks(self) -> list[str]:
         """Ids of all blocks that ever connected."""

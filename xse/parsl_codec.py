@@ -7,6 +7,7 @@ sends it. Imported by the executor, and by workers that have such tasks.
 
 from __future__ import annotations
 
+import importlib
 import struct
 import sys
 from collections.abc import Callable
@@ -93,6 +94,12 @@ def load_function(data: bytes) -> Call:
             return Status.RAISED, dump_exception(e)
 
     return call
+
+
+def execute_payload(name: str, buffer: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The function of this full import path, called with the buffer first: see ExtremeScaleExecutor.submit_payload."""
+    module, _, function = name.rpartition(".")
+    return getattr(importlib.import_module(module), function)(buffer, *args, **kwargs)
 
 
 def load_setup(data: bytes) -> Callable[[], None]:

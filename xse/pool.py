@@ -24,7 +24,7 @@ from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
 from xse.keys import new_keys
 from xse.options import PoolOptions
-from xse.scratch import make_scratch
+from xse.scratch import make_scratch, make_shared
 from xse.version import VERSION
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class PoolExecutor(Executor):
     ``launch_cmd``: words to put before ``xse-pool ...`` in place of a launcher of ours; a shell command.
     ``address``: an address of this host at which pools on other hosts reach it, encrypted. By default there is none,
     and the pool comes by a unix socket.
+    ``run_dir``: with ``address``, a directory that all hosts of the pool see; by default ``~/.xse``.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
     ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``log_dir``: where logs go; otherwise they go with it.
     ``debug``: log each task.
@@ -60,6 +61,7 @@ class PoolExecutor(Executor):
         mpi_launcher: str = "auto",
         launch_cmd: str | None = None,
         address: str | None = None,
+        run_dir: str | None = None,
         port_range: tuple[int, int] = (54_000, 55_000),
         preload: Sequence[str] = (),
         working_dir: str | None = None,
@@ -95,6 +97,9 @@ class PoolExecutor(Executor):
         self._ended = threading.Event()
         keys = new_keys() if address else {}
         scratch = make_scratch()
+        # Pools of other hosts must see their connect file.
+        shared = make_shared(run_dir) if address else scratch
+        directories = list(dict.fromkeys([scratch, shared]))
         options = PoolOptions(
             workers_per_rank=max_workers // ranks,
             python=sys.executable,
@@ -102,14 +107,14 @@ class PoolExecutor(Executor):
             preload=tuple(preload),
             path=launch.script_path(),
             working_dir=os.path.abspath(working_dir) if working_dir else "",
-            log_dir=os.path.abspath(log_dir) if log_dir else scratch,
+            log_dir=os.path.abspath(log_dir) if log_dir else shared,
             debug=debug,
         )
         run_id = uuid.uuid4().hex
         self._keeper = Keeper(
             Plan(
                 command=[*before, pool.path],
-                directory=scratch,
+                directory=shared,
                 run_id=run_id,
                 options=options,
                 endpoints=partial(_endpoints, scratch, address),
@@ -133,11 +138,11 @@ class PoolExecutor(Executor):
                 heartbeat_threshold_ms=round(heartbeat_threshold * 1000),
                 setup=base64.b64encode(setup).decode(),
                 log_dir=options.log_dir,
-                scratch_dir=scratch,
+                scratch_dirs=directories,
                 debug=debug,
             )
         )
-        self._end: Callable[[], None] = partial(_end, self._client, self._keeper, scratch)
+        self._end: Callable[[], None] = partial(_end, self._client, self._keeper, directories)
         _alive.add(self)
         self._finalizer = weakref.finalize(self, _end_when_empty, self._client, self._end)
         self._finalizer.atexit = False  # _end_all does it, while threads still run
@@ -198,12 +203,13 @@ class PoolExecutor(Executor):
 _alive: weakref.WeakSet[PoolExecutor] = weakref.WeakSet()
 
 
-def _end(client: Client, keeper: Keeper, scratch: str) -> None:
+def _end(client: Client, keeper: Keeper, directories: Sequence[str]) -> None:
     """Nothing of the pool is left after this. Holds no reference to the executor: it may be what collects it."""
     keeper.launch_no_more()
     client.close(END_TIMEOUT_S)
     keeper.end(END_TIMEOUT_S)
-    shutil.rmtree(scratch, ignore_errors=True)
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _end_when_empty(client: Client, end: Callable[[], None]) -> None:

@@ -64,8 +64,8 @@ def main() -> int:
         logging.getLogger(__name__).exception("failed")
         raise
     finally:
-        if config.scratch_dir:
-            shutil.rmtree(config.scratch_dir, ignore_errors=True)
+        for directory in config.scratch_dirs:
+            shutil.rmtree(directory, ignore_errors=True)
     return 0
 
 

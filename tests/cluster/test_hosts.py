@@ -1,0 +1,81 @@
+"""Several hosts without a scheduler: mpiexec over ssh, and pools started by hand."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import testbed
+from tests.support.waiting import eventually
+from tests.unit import sample
+from xse import ExtremeScaleExecutor, ManagerLost, PoolExecutor, launch
+
+
+def over_ssh(mpi: str, hosts: str) -> str:
+    """What a user types to start ranks there."""
+    if mpi == "mpich":
+        return f"mpiexec.mpich -hosts {hosts} -n {hosts.count(',') + 1} -ppn 1"
+    return f"mpiexec.openmpi --host {hosts} -n {hosts.count(',') + 1} --bind-to none"
+
+
+def node(_: int) -> str:
+    import os
+    import time
+
+    time.sleep(0.01)
+    return os.uname().nodename
+
+
+def test_a_pool_executor_over_ssh_uses_all_hosts(mpi: str) -> None:
+    with PoolExecutor(4, ranks=2, launch_cmd=over_ssh(mpi, "node01,node02"), address=testbed.LOGIN) as pool:
+        assert set(pool.map(node, range(100))) == {"node01", "node02"}
+
+
+def test_a_node_that_loses_power_costs_what_it_had_and_no_more(mpi: str, all_nodes_up: None, go: Path) -> None:
+    def hold(path: str, i: int) -> str:
+        import os
+        import time
+
+        open(f"{path}-{i}", "w").close()
+        while not os.path.exists(path):
+            time.sleep(0.05)
+        return os.uname().nodename
+
+    with PoolExecutor(
+        2,
+        ranks=2,
+        launch_cmd=over_ssh(mpi, "node01,node02"),
+        address=testbed.LOGIN,
+        heartbeat_period=1,
+        heartbeat_threshold=4,
+    ) as pool:
+        list(pool.map(node, range(20)))
+        futures = [pool.submit(hold, str(go), i) for i in range(2)]
+        eventually(lambda: len(list(go.parent.glob("go-*"))) == 2, "both run")
+        testbed.hosts("crash", "node01")
+        for future in futures:
+            with pytest.raises(ManagerLost):
+                future.result(30)
+
+
+@pytest.mark.parametrize("node_name", ["login", "node03"])
+def test_a_pool_started_by_hand_on_another_host_works(mpi: str, tmp_path: Path, node_name: str) -> None:
+    executor = ExtremeScaleExecutor(managed=False, workers_per_rank=2)
+    executor.run_dir = str(tmp_path)
+    executor.start()
+    try:
+        connect = tmp_path / "ExtremeScaleExecutor" / "blocks" / "pool.connect"
+        line = [*shlex.split(over_ssh(mpi, "localhost")), launch.find_pool().path, "--connect", str(connect)]
+        command = [str(testbed.HERE / "hosts.sh"), "exec", node_name, *line]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as pool:
+            eventually(lambda: executor.connected_workers == 2, "the pool is connected")
+            (manager,) = executor.connected_managers()
+            assert manager["hosts"] == [node_name]
+            assert executor.submit(sample.double, {}, 21).result(20) == 42
+            executor.shutdown()
+            assert pool.wait(20) == 0
+    finally:
+        executor.shutdown()

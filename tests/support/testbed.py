@@ -1,0 +1,41 @@
+"""The hosts of tests/testbed, from within: these tests run on its login host (scripts/test cluster)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.support.processes import MARK
+
+HERE = Path(__file__).parents[1] / "testbed"
+LOGIN = "10.77.0.1"
+
+
+def is_here() -> bool:
+    """Do we run on the login host?"""
+    return os.uname().nodename == "login" and "TESTBED_STATE" in os.environ
+
+
+def hosts(*arguments: str) -> str:
+    """``hosts.sh``: exec HOST CMD, kill, crash, cut, heal."""
+    return run([str(HERE / "hosts.sh"), *arguments])
+
+
+def slurm(*arguments: str) -> str:
+    """``slurm.sh``: boot. Its daemons are the testbed's, not ours."""
+    environment = {name: value for name, value in os.environ.items() if not MARK.startswith(f"{name}=")}
+    return run([str(HERE / "slurm.sh"), *arguments], environment)
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def processes_on(host: str) -> list[str]:
+    """Titles of what xse has there: pools, their parts, and launchers' helpers."""
+    titles = hosts("exec", host, "ps", "-eo", "args", "--no-headers").splitlines()
+    names = ("xse-pool", "hydra_pmi_proxy", "orted", "slurmstepd")
+    return [t for t in titles if any(name in t for name in names)]
