@@ -26,7 +26,7 @@ from parsl.executors.high_throughput.manager_selector import (
 )
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import TERMINAL_STATES, JobState, JobStatus
-from parsl.launchers import SimpleLauncher
+from parsl.launchers import SimpleLauncher, SrunLauncher, SrunMPILauncher, WrappedLauncher
 from parsl.monitoring.message_type import MessageType
 from parsl.monitoring.radios.base import RadioConfig
 from parsl.monitoring.radios.filesystem import FilesystemRadio
@@ -46,7 +46,7 @@ from xse.scratch import make_scratch
 from xse.template import fill
 from xse.version import VERSION
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("parsl.executors.xse")  # so that it is in parsl.log
 
 #: Fields: see ``ExtremeScaleExecutor._fields``. The connect file holds the address, the keys and the pool's options.
 DEFAULT_LAUNCH_CMD = "{mpiexec} {xse_pool} --connect {connect}"
@@ -56,6 +56,9 @@ FILL_ORDERS: dict[type[ManagerSelector], str] = {
     RandomManagerSelector: "even",  # in equal shares, which is what chance comes to
     BlockIdManagerSelector: "block_id",
 }
+
+#: Launchers that run a command once a block.
+ONCE = (SimpleLauncher, WrappedLauncher)
 
 START_TIMEOUT_S = 120.0  # for the interchange to listen
 MOST_TIMEOUT_S = 4_000_000  # what the wire can say: 46 days
@@ -179,6 +182,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             value = getattr(self, name)
             if value is not None and value < least:
                 raise errors.OptionError(f"{name}={value} must be at least {least}")
+        if not self.label or len(self.label.split()) > 1 or "/" in self.label:
+            raise errors.OptionError(f"label={self.label!r} names a directory and jobs: no spaces, no /")
         for name in ("cores_per_worker", "mem_per_worker"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -223,6 +228,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         if self._client is not None:
             return
         super().start()
+        self._use_a_launcher_that_runs_once()
+        self._check_paths()
         os.makedirs(self.logdir, exist_ok=True)
         self._blocks_dir = os.path.abspath(os.path.join(self.logdir, "blocks"))
         os.makedirs(self._blocks_dir, mode=0o700, exist_ok=True)
@@ -257,6 +264,33 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             connect = self._write_connect_file(None)
             logger.info("managed=False: start pools with: %s", self._command(None))
             logger.info("the connect file for pools that are started by hand is %s", connect)
+
+    def _use_a_launcher_that_runs_once(self) -> None:
+        """Our line starts the block's MPI job; Parsl's other launchers would start it once for each node or core. Who
+        has one of srun's means srun. With a launch_cmd of their own, users have the launcher they chose."""
+        current = getattr(self.provider, "launcher", None)
+        if self.launch_cmd != DEFAULT_LAUNCH_CMD or current is None or isinstance(current, ONCE):
+            return
+        if isinstance(current, (SrunLauncher, SrunMPILauncher)) and self.mpi_launcher == "auto":
+            self.mpi_launcher = "srun"
+        if not isinstance(self.provider, LocalProvider):
+            logger.warning(
+                "launcher_replaced was=%r by=SimpleLauncher, for the launch command starts MPI itself", current
+            )
+        self.provider.launcher = SimpleLauncher()  # type: ignore[union-attr]
+
+    def _check_paths(self) -> None:
+        directory = os.path.abspath(getattr(self.provider, "script_dir", None) or self.run_dir)
+        if isinstance(self.provider, LocalProvider) and len(directory.split()) > 1:
+            raise errors.LaunchError(
+                f"Parsl's LocalProvider runs no script in a directory whose path has a space: {directory!r}. Give"
+                " Config(run_dir=...) without one"
+            )
+
+    @property
+    def status_polling_interval(self) -> int:
+        """Seconds; 0: Parsl launches no blocks and asks for none."""
+        return super().status_polling_interval if self.managed else 0
 
     def _asked_ports(self) -> list[int]:
         if self.worker_port is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import itertools
 import os
 import shlex
 import shutil
@@ -12,7 +13,7 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -75,6 +76,8 @@ class PoolExecutor(Executor):
         _check_number("max_workers", max_workers, 1, 1_000_000)
         if max_workers % ranks:
             raise OptionError(f"max_workers={max_workers} cannot be shared evenly by ranks={ranks}: give a multiple")
+        if not (isinstance(port_range, tuple) and len(port_range) == 2 and 0 < port_range[0] < port_range[1] <= 65_536):
+            raise OptionError(f"port_range={port_range!r} must be (low, high) with 0 < low < high <= 65536")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if not 0 < heartbeat_period < heartbeat_threshold:
@@ -160,6 +163,17 @@ class PoolExecutor(Executor):
             return self._client.failed(e)
         return self._client.submit(function, data)
 
+    def map(
+        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[T]:
+        """As ``map(fn, *iterables)``, in order. ``chunksize`` items make one task: for short ones, hundreds."""
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout)
+        chunks = _chunks(zip(*iterables), chunksize)  # noqa: B905, map stops at the shortest
+        return itertools.chain.from_iterable(super().map(partial(_run_chunk, fn), chunks, timeout=timeout))
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks. With ``cancel_futures`` those that have not started are cancelled. With ``wait`` return
         when all futures are done and all processes have ended; without, that happens in the background."""
@@ -225,6 +239,12 @@ def _end_when_empty(client: Client, end: Callable[[], None]) -> None:
 @atexit.register
 def _end_all() -> None:
     for executor in list(_alive):
+        n = len(executor._client.futures)
+        if n and not executor._client.broken:
+            print(
+                f"xse: the script ends with {n} tasks under way, now cancelled; 'with' or shutdown() waits for them",
+                file=sys.stderr,
+            )
         with contextlib.suppress(Exception):  # one that cannot be ended must not keep the others
             executor._close()
 
@@ -245,6 +265,16 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def _chunks(items: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
+
+
+def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
+    return [fn(*arguments) for arguments in chunk]
 
 
 def _default_workers(ranks: int) -> int:

@@ -34,6 +34,7 @@ from xse import BrokenPool, ExtremeScaleExecutor, LaunchError, OptionError, Pool
         ({"heartbeat_period": 10, "heartbeat_threshold": 5}, "below heartbeat_threshold=5"),
         ({"preload": "numpy"}, "preload must be a sequence of module names"),
         ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
+        ({"port_range": (5, 5)}, "must be (low, high)"),
         ({"launch_cmd": "no-such-launcher -n 1"}, "no command 'no-such-launcher' on PATH"),
     ],
 )
@@ -56,6 +57,7 @@ def test_a_wrong_argument_of_pool_executor_is_told(mpi: str, arguments: dict[str
         ({"cpu_affinity": "diagonal"}, "none, block, block-reverse, alternating"),
         ({"cpu_affinity": "list:0-x"}, "no list of cores"),
         ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
+        ({"label": "my executor"}, "no spaces"),
         ({"prefetch_capacity": -1}, "prefetch_capacity=-1 must be at least 0"),
     ],
 )
@@ -126,12 +128,40 @@ def test_an_exhausted_port_range_is_told(mpi: str, two_taken_ports: tuple[int, i
     executor.run_dir = str(tmp_path)
     with pytest.raises(LaunchError) as caught:
         executor.start()
-    assert f"no free port from {low} to {high - 1} (worker_port_range) on 127.0.0.1" in str(caught.value)
+    assert f"no free port from {low} to {high - 1} on 127.0.0.1" in str(caught.value)
     with (
         PoolExecutor(1, address="127.0.0.1", port_range=two_taken_ports) as pool,
         pytest.raises(LaunchError, match="no free port"),
     ):
         pool.submit(sample.double, 1).result()
+
+
+def test_an_address_that_nobody_knows_is_told(mpi: str, tmp_path: Path) -> None:
+    executor = ExtremeScaleExecutor(address="no-such-host.invalid")
+    executor.run_dir = str(tmp_path)
+    with pytest.raises(LaunchError, match=r"address='no-such-host\.invalid' is not known here"):
+        executor.start()
+    with (
+        PoolExecutor(1, address="no-such-host.invalid", run_dir=str(tmp_path)) as pool,
+        pytest.raises(LaunchError, match="is not known here"),
+    ):
+        pool.submit(sample.double, 1).result()
+
+
+def test_an_address_of_another_host_is_told(mpi: str, tmp_path: Path) -> None:
+    executor = ExtremeScaleExecutor(address="203.0.113.1")  # RFC 5737: nobody's
+    executor.run_dir = str(tmp_path)
+    with pytest.raises(
+        LaunchError, match=r"cannot listen on tcp://203\.0\.113\.1:\d+: .* Is it an address of this host\?"
+    ):
+        executor.start()
+
+
+def test_a_run_directory_with_a_space_is_told(mpi: str, tmp_path: Path) -> None:
+    executor = ExtremeScaleExecutor()
+    executor.run_dir = str(tmp_path / "my runs")
+    with pytest.raises(LaunchError, match="runs no script in a directory whose path has a space"):
+        executor.start()
 
 
 # ---- strangers on the port

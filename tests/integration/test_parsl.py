@@ -20,8 +20,8 @@ from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
-from parsl.launchers import SimpleLauncher
-from parsl.providers import LocalProvider
+from parsl.launchers import SimpleLauncher, SrunLauncher
+from parsl.providers import LocalProvider, SlurmProvider
 
 from tests.support.processes import ours, ours_but
 from tests.support.waiting import eventually
@@ -260,3 +260,58 @@ def test_the_block_id_selector_fills_the_highest_block_first(mpi: str, tmp_path:
     with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
         eventually(lambda: executor.connected_workers == 2, "both blocks work")
         assert [block().result() for _ in range(10)] == ["1"] * 10
+
+
+def test_a_launcher_that_would_start_the_block_several_times_is_replaced(mpi: str, tmp_path: Path) -> None:
+    provider = LocalProvider(nodes_per_block=2)  # with SingleNodeLauncher, which runs a command twice then
+    executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider, launch_cmd=None)
+    executor.run_dir = str(tmp_path)
+    executor.provider.script_dir = str(tmp_path)
+    executor.start()
+    executor.shutdown()
+    assert isinstance(provider.launcher, SimpleLauncher)
+    slurm = SlurmProvider(launcher=SrunLauncher())
+    executor = ExtremeScaleExecutor(provider=slurm)
+    executor._use_a_launcher_that_runs_once()
+    assert isinstance(slurm.launcher, SimpleLauncher)
+    assert executor.mpi_launcher == "srun"
+
+
+def test_pools_may_be_started_by_hand_under_parsl(mpi: str, tmp_path: Path) -> None:
+    executor = ExtremeScaleExecutor(managed=False, workers_per_rank=1)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)) as dfk:
+        future = python_app(abs)(-5)
+        log = Path(dfk.run_dir) / "parsl.log"
+        (line,) = [x for x in log.read_text().splitlines() if "start pools with: " in x]
+        with subprocess.Popen(line.partition("start pools with: ")[2], shell=True, stdin=subprocess.DEVNULL) as pool:
+            assert future.result(timeout=20) == 5
+            executor.shutdown()
+            assert pool.wait(20) == 0
+
+
+@pytest.mark.parametrize("tasks", [20])
+def test_tasks_of_a_lower_priority_number_run_first(mpi: str, tmp_path: Path, tasks: int) -> None:
+    @python_app
+    def note(path: str, number: int, parsl_resource_specification: dict[str, int]) -> None:
+        with open(path, "a") as file:
+            file.write(f"{number}\n")
+
+    @python_app
+    def wait_for(path: str) -> None:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+
+    executor = ExtremeScaleExecutor(workers_per_rank=1, prefetch_capacity=0)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
+        first = wait_for(str(tmp_path / "go"))
+        eventually(lambda: sum(m["tasks"] for m in executor.connected_managers()) == 1, "the worker has a task")
+        numbers = [(7 * i) % tasks for i in range(tasks)]
+        futures = [note(str(tmp_path / "order"), n, parsl_resource_specification={"priority": n}) for n in numbers]
+        eventually(lambda: executor.outstanding() == tasks + 1, "all are submitted")
+        (tmp_path / "go").touch()
+        for future in [first, *futures]:
+            future.result()
+    assert (tmp_path / "order").read_text().split() == [str(n) for n in range(tasks)]

@@ -142,6 +142,17 @@ def test_map_is_in_order_and_raises_at_its_place(pool: PoolExecutor) -> None:
         next(results)
 
 
+@pytest.mark.parametrize("chunksize", [2, 7, 1000])
+def test_map_in_chunks_is_in_order_and_raises_at_its_place(pool: PoolExecutor, chunksize: int) -> None:
+    assert list(pool.map(pow, range(100), [2] * 90, chunksize=chunksize)) == [i * i for i in range(90)]
+    results = pool.map(sample.reciprocal, [1, 2, 0, 4], chunksize=2)
+    assert [next(results), next(results)] == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    with pytest.raises(ValueError, match="chunksize"):
+        pool.map(sample.double, [1], chunksize=0)
+
+
 def test_wait_and_as_completed_and_callbacks(pool: PoolExecutor) -> None:
     futures = [pool.submit(sample.double, i) for i in range(200)]
     assert {f.result() for f in as_completed(futures)} == {2 * i for i in range(200)}

@@ -106,6 +106,9 @@ def test_a_script_that_just_ends_leaves_nothing(mpi: str, tmp_path: Path) -> Non
     before = {p.pid for p in ours()}
     done = run_script(tmp_path, text)
     assert done.stdout == "1\n"
+    assert done.stderr == (
+        "xse: the script ends with 10 tasks under way, now cancelled; 'with' or shutdown() waits for them\n"
+    )
     assert done.returncode == 0
     eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
 

@@ -25,3 +25,7 @@ class Unloadable(Exception):
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__(a)
+
+
+def reciprocal(x: float) -> float:
+    return 1 / x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import socket
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -22,6 +23,10 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 
 class PortError(Exception):
     """No port to listen on."""
+
+
+class TakenError(PortError):
+    """This port is somebody else's."""
 
 
 class Door:
@@ -45,27 +50,27 @@ class Door:
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._peers: dict[int, bytes] = {}  # by the connection's descriptor
         try:
-            self.ports = self._listen(config)
+            self.ports = self._listen(config, [_numeric(address) for address in config.addresses])
         except PortError:
             self.close()
             raise
 
-    def _listen(self, config: commands.Config) -> list[int]:
+    def _listen(self, config: commands.Config, addresses: Sequence[str]) -> list[int]:
         if config.ports:
             for port in config.ports:
-                self._bind_all(config.addresses, port)
+                self._bind_all(addresses, port)
             return config.ports
         low, high = config.port_range
         last = ""
         for port in random.sample(range(low, high), high - low):
             try:
-                self._bind_all(config.addresses, port)
-            except PortError as e:
+                self._bind_all(addresses, port)
+            except TakenError as e:
                 last = str(e)
             else:
                 return [port]
         raise PortError(
-            f"no free port from {low} to {high - 1} (worker_port_range) on {', '.join(config.addresses)}; the last"
+            f"no free port from {low} to {high - 1} on {', '.join(config.addresses)}; the last"
             f" tried was {last or 'none'}. Give a wider range"
         )
 
@@ -79,7 +84,8 @@ class Door:
             except zmq.ZMQError as e:
                 for other in bound:
                     self._socket.unbind(other)
-                raise PortError(f"{endpoint}: {e.strerror}") from None
+                kind = TakenError if e.errno in (errno.EADDRINUSE, errno.EACCES) else PortError
+                raise kind(f"cannot listen on {endpoint}: {e.strerror}. Is it an address of this host?") from None
             bound.append(endpoint)
 
     def filenos(self) -> list[int]:
@@ -138,6 +144,16 @@ class Door:
         if self._doorkeeper:
             self._doorkeeper.close()
         self._context.term()
+
+
+def _numeric(address: str) -> str:
+    """Looked up once. Raises PortError."""
+    if address == "*":
+        return address
+    try:
+        return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as e:
+        raise PortError(f"address={address!r} is not known here: {e.strerror}") from None
 
 
 def address_of(head: zmq.Frame | None) -> str:
