@@ -521,7 +521,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             return self.workers_per_rank * self.ranks_per_node
         limits: list[float] = [self.max_workers_per_node] if self.max_workers_per_node else []
         cores = getattr(self.provider, "cores_per_node", None)
-        if cores is None and isinstance(self.provider, LocalProvider):
+        if cores is None and not limits and isinstance(self.provider, LocalProvider):
             cores = len(os.sched_getaffinity(0))
         if cores is not None:
             limits.append(cores // self.cores_per_worker)

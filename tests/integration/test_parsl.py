@@ -25,7 +25,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 
 from tests.support.processes import ours, ours_but
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, TaskTimeout, WorkerLost
+from xse import ExtremeScaleExecutor, ManagerLost, TaskTimeout, WorkerLost, launch
 
 WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
 
@@ -275,6 +275,39 @@ def test_a_launcher_that_would_start_the_block_several_times_is_replaced(mpi: st
     executor._use_a_launcher_that_runs_once()
     assert isinstance(slurm.launcher, SimpleLauncher)
     assert executor.mpi_launcher == "srun"
+
+
+OLD_EXAMPLE = (  # Parsl 1.2.0's documentation, to the letter
+    "mpiexec -np {ranks_per_node} mpi_worker_pool.py {debug} --task_url={task_url} --result_url={result_url}"
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        OLD_EXAMPLE,
+        "N=${XSE_UNSET:-2}; mpiexec -n $N {xse_pool} --connect {connect}",
+        "mpiexec -n 2 mpi_worker_pool.py -d -l {logdir} -t {task_url} -r {result_url} --hb_period={heartbeat_period} "
+        "--hb_threshold={heartbeat_threshold}",
+    ],
+    ids=["old_example", "shell", "all_old_options"],
+)
+def test_a_launch_command_of_the_users_own_works(
+    mpi: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    mpiexec = tmp_path / "bin" / "mpiexec"  # no link: MPICH looks for its helpers beside it
+    mpiexec.write_text(f'#!/bin/sh\nexec {launch.find_mpiexec(launch.find_pool())} "$@"\n')
+    mpiexec.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_rmaps_base_oversubscribe"):
+        monkeypatch.setenv(name, "1")
+    executor = ExtremeScaleExecutor(launch_cmd=command, ranks_per_node=2, workers_per_rank=1, worker_debug=True)
+    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path / "runs"), strategy_period=0.1)):
+        assert python_app(abs)(-5).result(timeout=30) == 5
+        eventually(lambda: executor.connected_workers == 2, "both ranks work")
+        (manager,) = executor.connected_managers()
+        assert (manager["block_id"], manager["ranks"]) == ("0", 2)
 
 
 def test_pools_may_be_started_by_hand_under_parsl(mpi: str, tmp_path: Path) -> None:

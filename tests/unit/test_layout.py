@@ -21,7 +21,7 @@ LAYERS = [
     {"interchange.zap", "keeper", "parsl_errors"},
     {"interchange.door"},
     {"interchange.loop", "pool", "executor"},
-    {"interchange.__main__", "cli.pool"},
+    {"interchange.__main__", "cli.pool", "cli.mpi_worker_pool"},
 ]
 
 #: By-name imports at run time, which an import statement does not show: what they may reach is said here.
