@@ -1,0 +1,150 @@
+"""What a worker is given of its node, and what it is told about its place; and so for one that replaces it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.waiting import eventually
+from xse import ExtremeScaleExecutor, WorkerLost
+
+N_CORES = len(os.sched_getaffinity(0))
+
+
+def place(directory: str) -> dict[str, Any]:
+    """Where this worker is. Holds it until all have come, so that each tells once."""
+    import os
+    import time
+
+    names = ("RANK", "COUNT", "POOL_ID", "BLOCK_ID")
+    told: dict[str, Any] = {name: os.environ[f"PARSL_WORKER_{name}"] for name in names}
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS"):
+        told[name] = os.environ.get(name)
+    told["cores"] = sorted(os.sched_getaffinity(0))
+    told["cwd"] = os.getcwd()
+    open(f"{directory}/{told['RANK']}", "w").close()
+    while len(os.listdir(directory)) < int(told["COUNT"]):
+        time.sleep(0.01)
+    return told
+
+
+def exit_now() -> None:
+    import os
+
+    os._exit(3)
+
+
+@contextmanager
+def block(directory: Path, **arguments: Any) -> Iterator[ExtremeScaleExecutor]:
+    executor = ExtremeScaleExecutor(**arguments)
+    executor.run_dir = executor.provider.script_dir = str(directory)
+    executor.start()
+    try:
+        executor.scale_out(1)
+        yield executor
+    finally:
+        executor.scale_in(1)
+        executor.shutdown()
+
+
+def places(executor: ExtremeScaleExecutor, directory: Path, n: int) -> list[dict[str, Any]]:
+    eventually(lambda: executor.connected_workers == n, f"{n} workers work", 30, executor.connected_managers)
+    meeting = directory / f"meeting-{len(list(directory.iterdir()))}"
+    meeting.mkdir()
+    found = [f.result(30) for f in [executor.submit(place, {}, str(meeting)) for _ in range(n)]]
+    return sorted(found, key=lambda p: int(p["RANK"]))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_each_worker_knows_its_place_and_so_does_one_that_replaces_it(mpi: str, tmp_path: Path, ranks: int) -> None:
+    with block(tmp_path, workers_per_rank=2, ranks_per_node=ranks) as executor:
+        n = 2 * ranks
+        before = places(executor, tmp_path, n)
+        for _ in range(2):
+            with pytest.raises(WorkerLost):
+                executor.submit(exit_now, {}).result(30)
+        after = places(executor, tmp_path, n)
+        (manager,) = executor.connected_managers()
+    for found in (before, after):
+        assert [p["RANK"] for p in found] == [str(i) for i in range(n)]
+        assert {p["COUNT"] for p in found} == {str(n)}
+        assert {p["POOL_ID"] for p in found} == {manager["manager"]}
+        assert {p["BLOCK_ID"] for p in found} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "expected"),
+    [
+        ("none", [list(range(N_CORES))] * 2),
+        ("block", [[0], [1]]),
+        ("block-reverse", [[1], [0]]),
+        ("alternating", [[0], [1]]),
+        ("list:1:0", [[1], [0]]),
+        ("list:0,1:1", [[0, 1], [1]]),
+    ],
+)
+def test_workers_are_bound_as_cpu_affinity_says(
+    mpi: str, tmp_path: Path, affinity: str, expected: list[list[int]]
+) -> None:
+    if sorted(os.sched_getaffinity(0)) != [0, 1]:
+        pytest.skip("what is expected is written for a machine with cores 0 and 1")
+    with block(tmp_path, workers_per_rank=2, cpu_affinity=affinity) as executor:
+        found = places(executor, tmp_path, 2)
+    assert [p["cores"] for p in found] == expected
+    if affinity != "none":
+        assert [p["OMP_NUM_THREADS"] for p in found] == [str(len(p["cores"])) for p in found]
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "workers", "expected"),
+    [
+        (2, 2, ["0", "1"]),
+        (["gpu-a", "gpu-b"], 2, ["gpu-a", "gpu-b"]),
+        (["0,1", "2,3"], 2, ["0,1", "2,3"]),
+        (["0", "0"], 2, ["0", "0"]),
+        (1, 4, ["0"]),
+    ],
+    ids=["number", "names", "several_on_one_worker", "several_workers_on_one", "no_more_workers_than_accelerators"],
+)
+def test_each_worker_has_its_accelerator(
+    mpi: str, tmp_path: Path, accelerators: Any, workers: int, expected: list[str]
+) -> None:
+    with block(
+        tmp_path, max_workers_per_node=workers, cores_per_worker=0.25, available_accelerators=accelerators
+    ) as executor:
+        found = places(executor, tmp_path, len(expected))
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
+        assert [p[name] for p in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n"),
+    [
+        ({"cores_per_worker": 1.0}, N_CORES),
+        ({"cores_per_worker": 0.5}, 2 * N_CORES),
+        ({"cores_per_worker": 0.5, "max_workers_per_node": 3}, 3),
+        (
+            {
+                "cores_per_worker": 0.25,
+                "mem_per_worker": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30 / 2,
+            },
+            2,
+        ),
+        ({"max_workers_per_node": 1, "ranks_per_node": 1}, 1),
+    ],
+)
+def test_a_node_has_as_many_workers_as_fit(mpi: str, tmp_path: Path, arguments: dict[str, Any], n: int) -> None:
+    with block(tmp_path, **arguments) as executor:
+        assert len(places(executor, tmp_path, n)) == n
+        assert executor.workers_per_node == n
+
+
+def test_tasks_run_in_working_dir_which_is_made(mpi: str, tmp_path: Path) -> None:
+    with block(tmp_path, workers_per_rank=1, working_dir=str(tmp_path / "made" / "for it")) as executor:
+        (found,) = places(executor, tmp_path, 1)
+    assert found["cwd"] == str(tmp_path / "made" / "for it")
