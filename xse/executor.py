@@ -158,6 +158,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self._keys: dict[str, str] = {}
         self._listening = threading.Event()
         self._cannot_listen: str | None = None
+        self.hub_address: str | None = None  # of old: Parsl's monitoring finds its own way now
+        self.hub_port: int | None = None
         self._connected: dict[str, commands.BlockUp] = {}  # every block that ever was
         self._reasons: dict[str, str] = {}  # why a block ended
         self._shut = False
@@ -425,7 +427,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             fields["xse_pool"] = shlex.quote(pool.path)
             if "{mpiexec}" in self.launch_cmd:
                 layout = launch.Layout(nodes, self.ranks_per_node)
-                fields["mpiexec"] = shlex.join(launch.launcher(self.mpi_launcher, pool, layout))
+                line = shlex.join(launch.launcher(self.mpi_launcher, pool, layout))
+                if self.mpi_launcher != "srun" and launch.flavour_of(pool.mpi) == "openmpi":
+                    # MPICH looks for PBS's list of nodes; an Open MPI that was built without PBS's library does not.
+                    line += ' ${PBS_NODEFILE:+--hostfile "$PBS_NODEFILE"}'
+                fields["mpiexec"] = line
         return fields
 
     def _command(self, block_id: str | None) -> str:
@@ -591,7 +597,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         """End blocks: these, or the idlest. With ``force=False`` or ``max_idletime`` (seconds) only idle ones. Returns
         the ids of those that were ended."""
         idle: dict[str, tuple[float, int]] = {
-            block_id: (float("inf"), 0) for block_id, s in self._status.items() if s.state not in TERMINAL_STATES
+            block_id: (float("inf"), 0)  # not connected yet
+            for block_id, s in self._status.items()
+            if s.state not in TERMINAL_STATES and block_id not in self._reasons
         }
         for manager in self.connected_managers():
             if manager["active"]:

@@ -16,6 +16,7 @@ from parsl.config import Config
 from parsl.launchers import SimpleLauncher
 from parsl.providers import SlurmProvider
 
+from tests.conftest import pools
 from tests.support import testbed
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, ManagerLost
@@ -144,6 +145,21 @@ def test_a_lost_block_costs_no_answer_with_retries(
         )
         if fault is requeue:
             eventually(lambda: executor.connected_workers == 4, "the requeued block is back", 60)
+
+
+def test_a_block_whose_time_is_up_costs_no_answer_with_retries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_nodes_up: None
+) -> None:
+    """Slurm counts in minutes and ends it after 60 to 85 s: once, with one MPI, is enough."""
+    monkeypatch.setenv("XSE_POOL", next(iter(pools().values())))
+    with running(tmp_path, "srun") as executor:
+        all_connected(executor, 2)
+        testbed.run(["scontrol", "update", f"jobid={executor.blocks_to_job_id['1']}", "timelimit=1"])
+        futures = [where(i, 0.8) for i in range(500)]
+        eventually(lambda: len(executor.connected_managers()) == 1, "the block's time is up", 110)
+        assert not all(f.done() for f in futures)
+        executor.scale_out(1)
+        assert sorted(f.result()[1] for f in futures) == list(range(500))
 
 
 def test_without_retries_what_a_lost_block_had_fails_with_manager_lost(mpi: str, tmp_path: Path, go: Path) -> None:

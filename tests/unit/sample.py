@@ -29,3 +29,7 @@ class Unloadable(Exception):
 
 def reciprocal(x: float) -> float:
     return 1 / x
+
+
+def joined(first: bytes, middle: str, *, last: str) -> str:
+    return first.decode() + middle + last
