@@ -18,6 +18,7 @@
 #define MOST_DEPTH 63u
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define FLUSH_BYTES (16u << 20)
+#define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
 
 enum state { WAITING, RUNNING, DRAINING, ENDING, ENDED };
@@ -31,6 +32,7 @@ struct worker {
     uint64_t n_done; /* since it was started */
     uint64_t killed_for; /* the task because of which it was killed, and what that task's answer is */
     enum wire_status killed_with;
+    int64_t leave_by_us; /* of one that was told to leave by itself */
     bool killed;
     struct worker *next, *prev; /* in its list by depth */
 };
@@ -49,7 +51,7 @@ struct leader {
         struct worker *first, *last;
     } by_depth[MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
-    uint32_t n_ready, n_start_failures, n_given, n_timed; /* n_timed: given tasks with a timeout */
+    uint32_t n_ready, n_start_failures, n_given, n_timed, n_retiring; /* n_timed: given tasks with a timeout */
     double task_us; /* what tasks take; 0: not known */
     uint32_t told_capacity, told_workers;
     bool told;
@@ -293,6 +295,8 @@ static void end(struct leader *l, enum wire_bye code, const char *reason, const 
 static void say_bye(struct leader *l)
 {
     struct buf head = {0};
+    close_small(l); /* what was answered in the turn in which the end began */
+    flush_results(l);
     l->host.end_runner(l->host.arg);
     l->state = ENDED;
     struct wire_text reason = {l->reason, (uint32_t)strlen(l->reason)};
@@ -384,8 +388,22 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     task_free(task);
     if (w->n_done == l->settings.most_tasks && w->state == READY) {
         leave(l, w); /* it has nothing: see depth_limit */
+        w->leave_by_us = l->now_us + LEAVE_TIMEOUT_US;
+        l->n_retiring++;
         l->runner->ops->retire(l->runner, w->index);
     }
+}
+
+static void lose_task(struct leader *l, struct task *task, const struct wire_failure *failure)
+{
+    struct wire_failure record = *failure;
+    record.rank = l->settings.rank;
+    record.host = l->host_name;
+    record.block = l->block_id;
+    l->n_given--;
+    l->n_timed -= task->timeout_ms > 0;
+    answer_failure(l, task->id, WIRE_WORKER_LOST, &record);
+    task_free(task);
 }
 
 static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
@@ -393,7 +411,8 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     struct leader *l = arg;
     struct worker *w = &l->workers[worker];
     take_back(l, w);
-    assert(w->given.n <= 1);
+    l->n_retiring -= w->leave_by_us > 0;
+    w->leave_by_us = 0;
     if (w->state == READY) {
         list_leave(l, w, w->given.n);
         l->n_ready--;
@@ -407,6 +426,8 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     w->state = ABSENT;
     w->n_done = 0;
     struct task *task = task_pop(&w->given);
+    while (w->given.n) /* begun, too: one that wrote to its own pipe was not heard any more */
+        lose_task(l, task_pop(&w->given), failure);
     if (asked)
         log_debug("worker_retired rank=%u worker=%u pid=%u", l->settings.rank, worker, failure->pid);
     else
@@ -512,7 +533,7 @@ static void on_cancel(struct leader *l, const struct msg *msg)
             struct buf head = {0};
             wire_put_ids(&head, WIRE_STARTED, 0, &id, 1);
             send(l, msg_new(&head, NULL));
-        } else if (w && !w->killed)
+        } else if (w && !w->killed && task == w->given.last) /* else it is answered, and the next has begun */
             kill_for(l, w, id, WIRE_CANCELLED);
     }
 }
@@ -566,6 +587,8 @@ void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
 
 static int64_t timeout_at_us(const struct worker *w)
 {
+    if (w->leave_by_us)
+        return w->leave_by_us;
     const struct task *task = w->given.first;
     return task && task->timeout_ms && !w->killed ? w->began_us + task->timeout_ms * INT64_C(1000) : INT64_MAX;
 }
@@ -573,12 +596,19 @@ static int64_t timeout_at_us(const struct worker *w)
 /* Tasks that are out of time. One that its worker has not begun, for it was held up, is taken back and begins anew. */
 static void end_late_tasks(struct leader *l)
 {
-    for (uint32_t i = 0; l->n_timed && i < l->settings.n_workers; i++) {
+    for (uint32_t i = 0; (l->n_timed || l->n_retiring) && i < l->settings.n_workers; i++) {
         struct worker *w = &l->workers[i];
         if (timeout_at_us(w) > l->now_us)
             continue;
+        if (w->leave_by_us) {
+            log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, i);
+            w->leave_by_us = 0;
+            l->n_retiring--;
+            l->runner->ops->kill(l->runner, i);
+            continue;
+        }
         take_back(l, w);
-        if (!w->given.n)
+        if (w->given.n != 1) /* not begun; or the answer is on its way, for it has begun the next */
             continue;
         log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)w->given.first->id, l->settings.rank, i);
         kill_for(l, w, w->given.first->id, WIRE_TIMEOUT);
@@ -612,7 +642,7 @@ int64_t leader_deadline_us(const struct leader *l)
     }
     if (l->state == DRAINING && l->grace_until_us < next)
         next = l->grace_until_us;
-    for (uint32_t i = 0; l->n_timed && i < l->settings.n_workers; i++) {
+    for (uint32_t i = 0; (l->n_timed || l->n_retiring) && i < l->settings.n_workers; i++) {
         int64_t timeout = timeout_at_us(&l->workers[i]);
         next = timeout < next ? timeout : next;
     }

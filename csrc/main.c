@@ -42,7 +42,7 @@ struct pool {
     int signals;
     char host[256], pool_id[17];
     int exit_code;
-    bool orderly;
+    bool orderly, leader_is_over;
     /* rank 0 */
     struct manager *manager;
     struct link *link;
@@ -143,10 +143,9 @@ static void end_runner(void *arg)
 static void leader_ended(void *arg, bool failed)
 {
     struct pool *pool = arg;
-    if (is_rank_0(pool)) /* the manager says when the block is over */
-        return;
-    pool->exit_code = failed;
-    loop_end(pool->loop);
+    pool->leader_is_over = true;
+    if (!is_rank_0(pool)) /* there, the manager knows how it went */
+        pool->exit_code = failed;
 }
 
 static void manager_to_rank(void *arg, uint32_t rank, struct msg *msg)
@@ -180,6 +179,8 @@ static void on_rank_message(void *arg, uint32_t from, struct msg *msg)
         manager_on_rank(pool->manager, from, msg, now_us(pool));
         return;
     }
+    if (pool->leader_is_over && msg->wire.type == WIRE_STOP && !is_rank_0(pool))
+        loop_end(pool->loop); /* the block is over: see manager.c */
     leader_on_message(pool->leader, msg, now_us(pool));
     if (msg->wire.type == WIRE_START && pool->zygote && pool->runner)
         runner_fork_watch_zygote(pool->runner, msg->wire.start.heartbeat_period_ms * INT64_C(1000),

@@ -258,6 +258,8 @@ static void over(struct manager *m)
     give_back(m);
     if (m->state_before_stop == GATHERING) /* so that the interchange knows whose BYE this is */
         send_register(m);
+    for (uint32_t i = 0; i < m->settings.n_ranks; i++) /* ranks leave MPI together: nobody may wait there for long */
+        to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, 0));
     wire_put_text(&head, WIRE_BYE, m->bye, (struct wire_text){reason, (uint32_t)strlen(reason)}, m->exception.length);
     to_interchange(m, msg_new(&head, &m->exception));
     m->state = OVER;

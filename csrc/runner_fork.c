@@ -21,12 +21,16 @@
 #define READ_SIZE (256u << 10)
 #define WRITE_SIZE 64 /* iovecs in one write */
 #define SOCKET_BUFFER (1 << 20)
+/* Forks under way. Each is an order with four descriptors, of which the kernel lets a user have only so many in flight; and
+ * a zygote that waits for its answers to be read reads no orders. */
+#define MOST_FORKING 8u
 
 struct worker {
     struct runner_fork *home;
     uint32_t index;
     pid_t pid; /* 0: none, or not known yet */
     int socket;
+    bool wanted; /* to be started when it is its turn */
     bool writing; /* the socket took less than there was */
     bool broken; /* it has said what cannot be: nothing of it is believed any more */
     struct worker_page *page;
@@ -49,6 +53,7 @@ struct runner_fork {
     struct zygote *zygote;
     struct worker *workers;
     uint32_t n_workers, first_in_node, n_in_node, rank;
+    uint32_t n_forking, n_wanted; /* orders that the zygote has not answered; workers that wait for it to */
     bool cores_alone;
     char *block_id, *pool_id;
     struct parts setup;
@@ -302,6 +307,8 @@ static void forget_process(struct worker *w)
     *w = (struct worker){.home = w->home, .index = w->index, .socket = -1};
 }
 
+static void fork_answered(struct runner_fork *r);
+
 static void on_gone(struct runner_fork *r, const struct zygote_event *event)
 {
     struct worker *w = &r->workers[event->worker];
@@ -332,9 +339,10 @@ static void on_zygote(void *arg, uint32_t events)
             r->runner.events.stands(r->runner.events.arg, event->text);
         else if (event->kind == ZYGOTE_FAILED)
             fail(r, event->text);
-        else if (event->kind == ZYGOTE_FORKED)
+        else if (event->kind == ZYGOTE_FORKED) {
             r->workers[event->worker].pid = event->pid;
-        else if (event->kind == ZYGOTE_GONE)
+            fork_answered(r);
+        } else if (event->kind == ZYGOTE_GONE)
             on_gone(r, event);
         else if (event->kind == ZYGOTE_PONG)
             r->last_pong_us = loop_now_us(r->loop);
@@ -382,9 +390,8 @@ static void prepare(struct runner *runner, const struct runner_start *start)
     parts_add_range(&r->setup, start->setup, (struct place){0, 0}, start->setup->length);
 }
 
-static void start_worker(struct runner *runner, uint32_t index)
+static void fork_worker(struct runner_fork *r, uint32_t index)
 {
-    struct runner_fork *r = self_of(runner);
     struct worker *w = &r->workers[index];
     int pair[2], err_pipe[2], size = SOCKET_BUFFER;
     forget_process(w);
@@ -414,6 +421,32 @@ static void start_worker(struct runner *runner, uint32_t index)
     close(page);
     close(err_pipe[1]);
     put_down(w, &(struct down){.kind = DOWN_SETUP, .codec = r->setup_codec, .length = r->setup.length}, &r->setup);
+}
+
+static void start_worker(struct runner *runner, uint32_t index)
+{
+    struct runner_fork *r = self_of(runner);
+    forget_process(&r->workers[index]);
+    if (r->n_forking < MOST_FORKING) {
+        r->n_forking++;
+        fork_worker(r, index);
+    } else {
+        r->workers[index].wanted = true;
+        r->n_wanted++;
+    }
+}
+
+static void fork_answered(struct runner_fork *r)
+{
+    r->n_forking--;
+    for (uint32_t i = 0; r->n_wanted && i < r->n_workers; i++)
+        if (r->workers[i].wanted) {
+            r->workers[i].wanted = false;
+            r->n_wanted--;
+            r->n_forking++;
+            fork_worker(r, i);
+            return;
+        }
 }
 
 static void define(struct worker *w, const struct function *f)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,8 @@ struct nursery {
 static void tell(int fd, const struct zygote_event *event)
 {
     /* A rank that is gone makes this fail; the next read of fd says so. */
-    while (send(fd, event, sizeof *event, MSG_NOSIGNAL) < 0 && errno == EINTR)
+    size_t n = offsetof(struct zygote_event, text) + strnlen(event->text, sizeof event->text - 1) + 1;
+    while (send(fd, event, n, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
 }
 
@@ -368,8 +370,8 @@ int zygote_fd(const struct zygote *zygote)
 int zygote_next(struct zygote *zygote, struct zygote_event *event)
 {
     ssize_t n = recv(zygote->fd, event, sizeof *event, MSG_DONTWAIT);
-    if (n == sizeof *event) {
-        event->text[sizeof event->text - 1] = 0;
+    if (n > (ssize_t)offsetof(struct zygote_event, text)) {
+        event->text[n - (ssize_t)offsetof(struct zygote_event, text) - 1] = 0;
         return 1;
     }
     return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;

@@ -86,6 +86,7 @@ class Client:
         self._eventfd = -1
         self._stream: Stream | None = None
         self._writing = False  # the socket took less than there was
+        self._mute = False  # the io thread has failed
         self._thread: threading.Thread | None = None
         self._callbacks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._callback_thread: threading.Thread | None = None
@@ -217,7 +218,7 @@ class Client:
         if threading.current_thread() is self._thread:
             raise RuntimeError("a future cannot be cancelled from within the io thread")
         self._order(lambda: self._cancel([future.task_id], kill))
-        return future.wait_for_cancel()
+        return future.wait_for_cancel(kill)
 
     def cancel_all(self) -> None:
         """Cancel what has not started, without waiting to see which."""
@@ -267,6 +268,24 @@ class Client:
         except Exception as e:  # a mistake of ours: nobody may wait for ever because of it
             logger.exception("io_thread_failed")
             self._lost(errors.InterchangeLost(f"the client's io thread failed: {e!r}"))
+            self._mute = True
+            self._carry_out_orders()
+
+    def _carry_out_orders(self) -> None:
+        """After a mistake of ours nothing is sent or read any more; orders are carried out, for somebody may wait."""
+        while True:
+            self._asleep = True
+            if not self._orders:
+                select.select([self._eventfd], [], [])
+                self._drain_eventfd()
+            self._asleep = False
+            while self._orders:
+                try:
+                    self._orders.popleft()()
+                except _ThreadEnd:
+                    return
+                except Exception:
+                    logger.exception("order_failed")
 
     def _work(self) -> bool:
         return bool(self._orders or (self._outbox and not self._writing))
@@ -353,6 +372,8 @@ class Client:
 
     def _send(self, parts: list[wire.Buffer]) -> None:
         assert self._stream
+        if self._mute:
+            return
         if not self._stream.send(parts) and not self._writing:
             self._writing = True
             self._poll.modify(self._stream, select.POLLIN | select.POLLOUT)
@@ -378,7 +399,10 @@ class Client:
         here: set[int] = set()
         kept: list[Entry] = []
         for _ in range(len(self._outbox)):  # what others append meanwhile stays behind what was there
-            entry = self._outbox.popleft()
+            try:
+                entry = self._outbox.popleft()
+            except IndexError:  # cleared by another thread
+                break
             if entry.future.task_id in wanted:
                 here.add(entry.future.task_id)
                 self._answer_cancelled(entry.future.task_id)

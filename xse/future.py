@@ -82,10 +82,12 @@ class Future(StandardFuture[Any]):
         return self._finished()
 
     def _finished(self) -> bool:
-        self._state = _FINISHED
-        if self._lazy is None:
-            return False
-        with self._condition:
+        with _birth:  # what is made on demand is made before this, or after: then it sees the state
+            if self._lazy is None:
+                self._state = _FINISHED
+                return False
+        with self._condition:  # as_completed and wait hold all their futures' while they count: the state is set within
+            self._state = _FINISHED
             for waiter in self._waiters:
                 waiter.add_exception(self) if self._failed() else waiter.add_result(self)
             self._condition.notify_all()
@@ -163,10 +165,10 @@ class Future(StandardFuture[Any]):
             return self.cancelled()
         return self._owner.cancel(self, kill=kill)
 
-    def wait_for_cancel(self) -> bool:
-        """Until it is done, or known to run."""
+    def wait_for_cancel(self, kill: bool) -> bool:
+        """Until it is done, or known to run; with ``kill`` until it is done, for then it will be."""
         with self._condition:
-            self._condition.wait_for(lambda: self._state != _PENDING)
+            self._condition.wait_for(lambda: self.done() or (self._state != _PENDING and not kill))
         return self.cancelled()
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -75,6 +76,26 @@ def _import(name: str) -> None:
         raise RuntimeError(f"cannot import {name!r}, which is to be preloaded: {''.join(lines).strip()}") from e
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def _hold_signals() -> None:
+    """Before a task forks: what is sent to the child at once must not find the worker's handlers in it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _let_signals_go() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _end_by_signals_again() -> None:
+    """In the child: a worker does not end by the signals that end its pool, but its children do."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_signals_go()
+
+
 def xse_begin(place: Any) -> int:
     """In a worker, first: who it is; and no two workers may draw the same random numbers."""
     os.environ["PARSL_WORKER_RANK"] = str(place.node_index)
@@ -87,6 +108,7 @@ def xse_begin(place: Any) -> int:
     except (ValueError, OSError) as e:
         print(f"xse-pool: {e}", file=sys.stderr)
         return 0
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_go, after_in_child=_end_by_signals_again)
     for stream in (sys.stdout, sys.stderr):  # a line is one write, so that lines of several workers do not mix
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)

@@ -45,7 +45,7 @@ def all_nodes_up() -> Iterator[None]:
     for node in NODES:
         testbed.slurm("boot", node)
     eventually(
-        lambda: testbed.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]).split() == NODES, "all nodes are idle", 60
+        lambda: testbed.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]).split() == NODES, "all nodes are idle", 120
     )
 
 

@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +201,28 @@ def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path:
         eventually(lambda: not executor.connected_managers(), "it has ended")
         executor.scale_out(1)
         assert waiting.result(30) == 42
+
+
+def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tmp_path: Path) -> None:
+    with started(tmp_path, drain_period=1, ranks_per_node=2) as executor:
+        eventually(lambda: executor.connected_workers == 2, "both ranks work")
+        running = executor.submit(time.sleep, {}, 7)  # longer than a rank waits in MPI_Finalize for the others
+        assert running.result(20) is None
+        eventually(lambda: not executor.connected_managers(), "it has ended")
+
+
+def test_a_worker_that_does_not_leave_is_replaced_all_the_same(mpi: str, tmp_path: Path) -> None:
+    with started(tmp_path, max_tasks_per_worker=1) as executor:
+        assert executor.submit(leave_a_process, {}).result(20)
+        assert executor.submit(sample.double, {}, 2).result(20) == 4
+
+
+def leave_a_process() -> bool:
+    """That Python waits for when it ends."""
+    import multiprocessing
+
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,)).start()
+    return True
 
 
 def test_the_block_error_handler_is_told_of_blocks_that_fail(mpi: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.support.processes import descendants, ours, process
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import BrokenPool, ManagerLost, PoolExecutor, RemoteTraceback, SerializationError, WorkerLost
+from xse import BrokenPool, ManagerLost, PoolExecutor, RemoteTraceback, SerializationError, WorkerLost, commands
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +163,12 @@ def test_wait_and_as_completed_and_callbacks(pool: PoolExecutor) -> None:
     for future in futures:
         future.add_done_callback(lambda f: called.append(f.result()))
     eventually(lambda: sorted(called) == [2 * i for i in range(50)], "every callback was called once")
+
+
+def test_as_completed_gives_each_future_once_however_fast_they_come(pool: PoolExecutor) -> None:
+    for _ in range(20):
+        futures = [pool.submit(sample.double, i) for i in range(1000)]
+        assert len(list(as_completed(futures))) == 1000
 
 
 def test_a_callback_may_submit_and_may_fail(pool: PoolExecutor) -> None:
@@ -395,3 +401,74 @@ def test_ps_tells_what_each_process_is_and_knows_them_all(mpi: str) -> None:
 
 def pid_of_worker(_: int) -> int:
     return os.getpid()
+
+
+def test_a_node_may_have_hundreds_of_workers(mpi: str) -> None:
+    with PoolExecutor(300) as executor:
+        blocks = eventually(lambda: executor._client.request(commands.Status()).result().blocks, "it is connected")
+        eventually(
+            lambda: executor._client.request(commands.Status()).result().blocks[0].n_workers == 300, "all are up"
+        )
+        assert blocks[0].block_id == "0"
+        assert executor.submit(sample.double, 2).result(20) == 4
+
+
+def test_a_child_that_a_task_forks_and_that_comes_back_answers_nothing(mpi: str) -> None:
+    with PoolExecutor(1) as executor:
+        futures = [executor.submit(fork_at, i, 20) for i in range(100)]
+        assert [f.result(20) for f in futures] == list(range(100))
+
+
+def fork_at(i: int, when: int) -> int:
+    if i == when and os.fork() == 0:
+        return -1
+    return i
+
+
+def test_a_child_of_a_task_ends_when_it_is_told_to(mpi: str) -> None:
+    with PoolExecutor(1) as executor:
+        assert executor.submit(terminate_a_child).result(20) == -signal.SIGTERM
+
+
+def terminate_a_child() -> int:
+    import multiprocessing
+    import time
+
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,))
+    child.start()
+    child.terminate()
+    child.join(10)
+    code: int = child.exitcode or 0
+    return code
+
+
+def test_a_task_that_runs_can_be_killed_after_it_could_not_be_cancelled(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(1) as executor:
+        (future,) = run_now(executor, 1, tmp_path)
+        assert not future.cancel()
+        assert future.cancel(kill=True)
+        assert future.cancelled()
+        assert executor.submit(sample.double, 2).result(20) == 4
+
+
+def test_a_task_that_writes_to_its_own_pipe_costs_its_worker_and_not_the_rank(mpi: str) -> None:
+    with PoolExecutor(1) as executor:
+        futures = [executor.submit(scribble_at, i, 100) for i in range(200)]
+        failures = [f.exception(20) for f in futures if f.exception(20)]
+        assert 1 <= len(failures) < 100
+        assert {type(e) for e in failures} == {WorkerLost}
+        assert executor.submit(sample.double, 2).result(20) == 4
+
+
+def scribble_at(i: int, when: int) -> int:
+    if i == when:
+        import socket
+        import stat
+
+        for fd in range(3, 64):
+            try:
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    socket.socket(fileno=os.dup(fd)).send(b"rubbish " * 8)
+            except OSError:
+                continue
+    return i

@@ -1,0 +1,65 @@
+"""The network between a block and its executor is cut: docs/failure.md, rows 8 and 9."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.test_hosts import over_ssh
+from tests.support import testbed
+from tests.support.waiting import eventually
+from xse import ManagerLost, PoolExecutor
+
+
+def wait_for(path: str, started: str) -> str:
+    import os
+    import time
+
+    open(started, "w").close()
+    while not os.path.exists(path):
+        time.sleep(0.05)
+    return os.uname().nodename
+
+
+def test_a_network_that_heals_in_time_costs_nothing(mpi: str, tmp_path: Path, go: Path) -> None:
+    with PoolExecutor(
+        1,
+        launch_cmd=over_ssh(mpi, "node01"),
+        address=testbed.LOGIN,
+        heartbeat_period=1,
+        heartbeat_threshold=30,
+    ) as pool:
+        future = pool.submit(wait_for, str(go), str(tmp_path / "started"))
+        eventually((tmp_path / "started").exists, "it runs")
+        testbed.hosts("cut", "node01", "login")
+        go.touch()  # the answer finds no way
+        with pytest.raises(TimeoutError):
+            future.result(3)
+        testbed.hosts("heal", "node01", "login")
+        assert future.result(30) == "node01"
+        assert pool.submit(abs, -1).result(30) == 1
+
+
+def test_a_network_that_stays_cut_costs_the_block_and_its_pool_ends_itself(
+    mpi: str, tmp_path: Path, go: Path, all_nodes_up: None
+) -> None:
+    with PoolExecutor(
+        1,
+        launch_cmd=over_ssh(mpi, "node01"),
+        address=testbed.LOGIN,
+        heartbeat_period=1,
+        heartbeat_threshold=4,
+    ) as pool:
+        future = pool.submit(wait_for, str(go), str(tmp_path / "started"))
+        eventually((tmp_path / "started").exists, "it runs")
+        testbed.hosts("cut", "node01", "login")
+        with pytest.raises(ManagerLost):
+            future.result(15)
+        eventually(
+            lambda: not [t for t in testbed.processes_on("node01") if "xse-pool" in t],
+            "the pool has ended itself",
+            15,
+            lambda: testbed.processes_on("node01"),
+        )
+        testbed.hosts("heal", "node01", "login")
