@@ -405,12 +405,14 @@ def pid_of_worker(_: int) -> int:
 
 def test_a_node_may_have_hundreds_of_workers(mpi: str) -> None:
     with PoolExecutor(300) as executor:
-        blocks = eventually(lambda: executor._client.request(commands.Status()).result().blocks, "it is connected")
-        eventually(
-            lambda: executor._client.request(commands.Status()).result().blocks[0].n_workers == 300, "all are up"
-        )
-        assert blocks[0].block_id == "0"
+        eventually(lambda: [b.n_workers for b in status_of(executor).blocks] == [300], "all are up")
         assert executor.submit(sample.double, 2).result(20) == 4
+
+
+def status_of(executor: PoolExecutor) -> commands.StatusReply:
+    reply = executor._client.request(commands.Status()).result()
+    assert isinstance(reply, commands.StatusReply)
+    return reply
 
 
 def test_a_child_that_a_task_forks_and_that_comes_back_answers_nothing(mpi: str) -> None:
