@@ -192,7 +192,7 @@ def wait_for(path: str) -> None:
 
 
 def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path: Path) -> None:
-    with started(tmp_path, drain_period=1) as executor:
+    with started(tmp_path, drain_period=5) as executor:
         running = executor.submit(wait_for, {}, str(tmp_path / "go"))
         eventually(lambda: executor.connected_managers()[0]["draining"], "it drains")
         waiting = executor.submit(sample.double, {}, 21)
@@ -204,10 +204,12 @@ def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path:
 
 
 def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tmp_path: Path) -> None:
-    with started(tmp_path, drain_period=1, ranks_per_node=2) as executor:
+    with started(tmp_path, drain_period=5, ranks_per_node=2) as executor:
         eventually(lambda: executor.connected_workers == 2, "both ranks work")
-        running = executor.submit(time.sleep, {}, 7)  # longer than a rank waits in MPI_Finalize for the others
-        assert running.result(20) is None
+        running = executor.submit(
+            time.sleep, {}, 11
+        )  # beyond the drain by more than a rank waits in MPI_Finalize for the others
+        assert running.result(30) is None
         eventually(lambda: not executor.connected_managers(), "it has ended")
 
 
