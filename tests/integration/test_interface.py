@@ -206,9 +206,7 @@ def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path:
 def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tmp_path: Path) -> None:
     with started(tmp_path, drain_period=5, ranks_per_node=2) as executor:
         eventually(lambda: executor.connected_workers == 2, "both ranks work")
-        running = executor.submit(
-            time.sleep, {}, 11
-        )  # beyond the drain by more than a rank waits in MPI_Finalize for the others
+        running = executor.submit(time.sleep, {}, 11)  # a rank waits 3 s in MPI_Finalize for others
         assert running.result(30) is None
         eventually(lambda: not executor.connected_managers(), "it has ended")
 
