@@ -164,6 +164,23 @@ def test_a_run_directory_with_a_space_is_told(mpi: str, tmp_path: Path) -> None:
         executor.start()
 
 
+def test_a_pool_tries_as_long_as_address_probe_timeout_says(mpi: str, tmp_path: Path) -> None:
+    """A second here; it would be 30 by default, which the limit of this test is below."""
+    executor = ExtremeScaleExecutor(managed=False, address="127.0.0.1", address_probe_timeout=1, workers_per_rank=1)
+    executor.run_dir = str(tmp_path)
+    executor.start()
+    executor.shutdown()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connect = tmp_path / "ExtremeScaleExecutor" / "blocks" / "pool.connect"
+        lines = [line for line in connect.read_text().splitlines() if not line.startswith("endpoint")]
+        connect.write_text("\n".join([*lines, f"endpoint tcp://127.0.0.1:{silent.getsockname()[1]}"]) + "\n")
+        pool = launch.find_pool()
+        command = [*launch.launcher("auto", pool, launch.Layout()), pool.path, "--connect", str(connect)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+    assert "cannot reach the interchange" in done.stderr
+
+
 # ---- strangers on the port
 
 
