@@ -161,7 +161,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.hub_address: str | None = None  # of old: Parsl's monitoring finds its own way now
         self.hub_port: int | None = None
         self._connected: dict[str, commands.BlockUp] = {}  # every block that ever was
-        self._reasons: dict[str, str] = {}  # why a block ended
+        self._reasons: dict[str, str] = {}  # why a block ended; the job of a lost one may still run
+        self._scaled_in: set[str] = set()  # blocks whose jobs were cancelled, whether their status says so yet or not
         self._shut = False
 
     def _check(self) -> None:
@@ -597,9 +598,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         """End blocks: these, or the idlest. With ``force=False`` or ``max_idletime`` (seconds) only idle ones. Returns
         the ids of those that were ended."""
         idle: dict[str, tuple[float, int]] = {
-            block_id: (float("inf"), 0)  # not connected yet
+            block_id: (float("inf"), 0)  # not connected: not yet, or lost
             for block_id, s in self._status.items()
-            if s.state not in TERMINAL_STATES and block_id not in self._reasons
+            if s.state not in TERMINAL_STATES and block_id not in self._scaled_in
         }
         for manager in self.connected_managers():
             if manager["active"]:
@@ -616,7 +617,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         jobs = [self.blocks_to_job_id[b] for b in chosen if b in self.blocks_to_job_id]
         assert self.provider
         cancelled = self._filter_scale_in_ids(jobs, self.provider.cancel(jobs))
-        return [self.job_ids_to_block[job] for job in cancelled]
+        ended = [self.job_ids_to_block[job] for job in cancelled]
+        self._scaled_in.update(ended)
+        return ended
 
     # ---- bad state
 
