@@ -36,6 +36,7 @@ class Config:
     setup_codec: int = 0
     fill_order: str = "even"  # see core.Core
     log_dir: str = ""  # "": stderr, warnings only
+    log_config: str = ""  # base64 of a pickle: Parsl's LogConfig, which formats the log
     scratch_dirs: list[str] = field(default_factory=list)  # removed when the interchange ends: sockets, connect files
     debug: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import importlib.metadata
 import logging
@@ -36,7 +37,7 @@ from parsl.serialize.errors import SerializationError
 from parsl.usage_tracking.api import UsageInformation
 from parsl.utils import RepresentationMixin
 
-from xse import commands, errors, launch, monitoring, parsl_codec, place
+from xse import commands, errors, launch, monitoring, parsl_codec, payload, place
 from xse.client import Client
 from xse.future import Future
 from xse.keys import new_keys
@@ -254,6 +255,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             heartbeat_period_ms=self.heartbeat_period * 1000,
             heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
             log_dir=os.path.abspath(self.logdir),
+            log_config=self._pickled_log_config(),
             scratch_dirs=[self._scratch],
             debug=self.worker_debug,
         )
@@ -267,6 +269,10 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             connect = self._write_connect_file(None)
             logger.info("managed=False: start pools with: %s", self._command(None))
             logger.info("the connect file for pools that are started by hand is %s", connect)
+
+    def _pickled_log_config(self) -> str:
+        """Of Config(initialize_logging=...), where the user gave one: the interchange's log is written by it."""
+        return base64.b64encode(payload.dumps(self.log_config)).decode() if self.log_config else ""
 
     def _use_a_launcher_that_runs_once(self) -> None:
         """Our line starts the block's MPI job; Parsl's other launchers would start it once for each node or core. Who

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import select
 import shutil
 import socket
 import sys
+from pathlib import Path
 
 from xse import commands, wire
 from xse.frames import Frames
@@ -16,6 +18,15 @@ from xse.stream import Stream
 
 
 def _log(config: commands.Config) -> None:
+    if config.log_config:
+        ours = logging.getLogger("xse")
+        ours.parent = logging.getLogger("parsl")  # where a LogConfig listens
+        ours.setLevel(logging.DEBUG if config.debug else logging.INFO)
+        from xse import payload  # the executor's own pickle; nothing that a pool says is unpickled here
+
+        log_config = payload.loads(base64.b64decode(config.log_config))
+        log_config.initialize_logging(log_dir=Path(config.log_dir), log_name="interchange")
+        return
     form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
     level = logging.DEBUG if config.debug else logging.INFO
     handler: logging.Handler = logging.StreamHandler()
@@ -61,7 +72,7 @@ def main() -> int:
     try:
         Interchange(config, client).run(early)
     except Exception:
-        logging.getLogger(__name__).exception("failed")
+        logging.getLogger("xse.interchange").exception("failed")
         raise
     finally:
         for directory in config.scratch_dirs:
