@@ -220,9 +220,9 @@ class Client:
         self._order(lambda: self._cancel([future.task_id], kill))
         return future.wait_for_cancel(kill)
 
-    def cancel_all(self) -> None:
-        """Cancel what has not started, without waiting to see which."""
-        self._order(lambda: self._cancel(list(self.futures), False))
+    def cancel_soon(self, task_ids: list[int] | None = None) -> None:
+        """Cancel what of these, or of all, has not started, without waiting to see which."""
+        self._order(lambda: self._cancel(list(self.futures) if task_ids is None else task_ids, False))
 
     def request(self, request: commands.Request) -> StandardFuture[commands.Reply]:
         """Ask the interchange; the future fails with InterchangeLost when it is gone."""

@@ -121,11 +121,11 @@ class Functions:
     def get(self, fn: Callable[..., Any]) -> Function:
         """Raises SerializationError or PayloadTooLarge."""
         if not isinstance(fn, types.FunctionType):
-            return self._write(fn)
+            return self.write(fn)
         kept = self._kept.get(fn)
         if kept and (_in_its_module(fn) if kept[0] is None else _still(kept[0], fn)):
             return kept[1]
-        function = self._write(fn)
+        function = self.write(fn)
         if len(self._kept) >= self.MOST:
             self._kept.clear()
         if _in_its_module(fn):
@@ -141,7 +141,8 @@ class Functions:
         return function
 
     @staticmethod
-    def _write(fn: Callable[..., Any]) -> Function:
+    def write(fn: Callable[..., Any]) -> Function:
+        """As it is now. Raises SerializationError or PayloadTooLarge."""
         try:
             data = dumps(fn)
         except Exception as e:
@@ -173,16 +174,23 @@ def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
     """Of VALUE or RAISED: the value, or the exception. What cannot be read is a SerializationError."""
+    if status != Status.VALUE:
+        return None, load_exception(data)
     try:
-        if status == Status.VALUE:
-            return loads(data), None
+        return loads(data), None
+    except Exception as e:
+        return None, SerializationError(f"the result cannot be unpickled here: {e!r}")
+
+
+def load_exception(data: Buffer) -> BaseException:
+    """What ``dump_exception`` wrote, with the remote traceback as its cause."""
+    try:
         error, text = loads(data)
     except Exception as e:
-        what = "the result" if status == Status.VALUE else "the exception that the task raised"
-        return None, SerializationError(f"{what} cannot be unpickled here: {e!r}")
+        return SerializationError(f"the exception that the task raised cannot be unpickled here: {e!r}")
     if text:
         error.__cause__ = RemoteTraceback(text)
-    return None, error
+    return error  # type: ignore[no-any-return]
 
 
 # ---- in the worker
@@ -193,7 +201,7 @@ _NONE = pickle.dumps(None, PROTOCOL)
 def _traceback_text(error: BaseException) -> str:
     """The traceback from the task's own frame on: ours say nothing to a user."""
     tb = error.__traceback__
-    while tb and tb.tb_next and tb.tb_frame.f_globals.get("__name__") in ("xse.payload", "xse.worker"):
+    while tb and tb.tb_next and tb.tb_frame.f_globals.get("__name__") in ("xse.payload", "xse.worker", "xse.chunks"):
         tb = tb.tb_next
     return "".join(traceback.format_exception(type(error), error, tb))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
-import itertools
 import os
 import shlex
 import shutil
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from xse import commands, launch, payload
+from xse.chunks import ChunkedMap, chunk_task
 from xse.client import Client
 from xse.errors import LaunchError, OptionError, PayloadTooLarge, SerializationError
 from xse.future import Future, load_result
@@ -94,6 +94,8 @@ class PoolExecutor(Executor):
         else:
             before = _words(launch_cmd)
         self._functions = payload.Functions()
+        self._n_workers = max_workers
+        self._maps: weakref.WeakSet[ChunkedMap] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._shut = False
         self._why_shut = "cannot schedule new futures after shutdown"
@@ -164,15 +166,41 @@ class PoolExecutor(Executor):
         return self._client.submit(function, data)
 
     def map(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | Literal["auto"] = 1,
+        buffersize: int | None = None,
     ) -> Iterator[T]:
-        """As ``map(fn, *iterables)``, in order. ``chunksize`` items make one task: for short ones, hundreds."""
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1")
-        if chunksize == 1:
+        """As ``map(fn, *iterables)``, in order.
+
+        ``chunksize`` items make one task; ``"auto"``: as many as take some milliseconds, for millions of short ones.
+        With chunks or a ``buffersize`` the items are taken in the background, when there is room for them, and at most
+        ``buffersize`` of them ahead of the iteration. A worker that is lost costs the items of its chunk.
+        """
+        if chunksize != "auto" and (not isinstance(chunksize, int) or chunksize < 1):
+            raise ValueError(f'chunksize must be >= 1 or "auto", not {chunksize!r}')
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise ValueError(f"buffersize must be >= 1 or None, not {buffersize!r}")
+        if chunksize == 1 and buffersize is None:
             return super().map(fn, *iterables, timeout=timeout)
-        chunks = _chunks(zip(*iterables), chunksize)  # noqa: B905, map stops at the shortest
-        return itertools.chain.from_iterable(super().map(partial(_run_chunk, fn), chunks, timeout=timeout))
+        if self._shut:
+            raise RuntimeError(self._why_shut)
+        several = len(iterables) != 1
+        chunks = ChunkedMap(
+            self,
+            partial(self._client.submit, self._functions.write(chunk_task(fn, several))),
+            self._client.cancel_soon,
+            fn,
+            zip(*iterables) if several else iter(iterables[0]),  # noqa: B905, map stops at the shortest
+            size=None if chunksize == "auto" else chunksize,
+            n_workers=self._n_workers,
+            timeout=timeout,
+            buffersize=buffersize,
+        )
+        self._maps.add(chunks)
+        return chunks.start()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks. With ``cancel_futures`` those that have not started are cancelled. With ``wait`` return
@@ -180,8 +208,13 @@ class PoolExecutor(Executor):
         with self._lock:
             first = not self._shut
             self._shut = True
+        for chunks in list(self._maps):
+            if cancel_futures:
+                chunks.stop()
+            elif chunks.bounded:  # it may wait for an iteration that will not come
+                chunks.stop(RuntimeError(self._why_shut))
         if cancel_futures:
-            self._client.cancel_all()
+            self._client.cancel_soon()
         if not first:
             if wait:
                 self._ended.wait()
@@ -192,6 +225,8 @@ class PoolExecutor(Executor):
 
     def _wait_and_close(self) -> None:
         try:
+            for chunks in list(self._maps):
+                chunks.join()
             self._client.wait_until_empty()
         finally:
             self._close()
@@ -200,6 +235,8 @@ class PoolExecutor(Executor):
         """End everything now; futures that are not done are cancelled."""
         with self._lock:
             self._shut = True
+        for chunks in list(self._maps):
+            chunks.stop()
         _alive.discard(self)
         self._finalizer.detach()
         self._end()
@@ -265,16 +302,6 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _chunks(items: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    items = iter(items)
-    while chunk := list(itertools.islice(items, size)):
-        yield chunk
-
-
-def _run_chunk(fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> list[T]:
-    return [fn(*arguments) for arguments in chunk]
 
 
 def _default_workers(ranks: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
+import itertools
 import os
 import random
 import signal
@@ -142,15 +143,40 @@ def test_map_is_in_order_and_raises_at_its_place(pool: PoolExecutor) -> None:
         next(results)
 
 
-@pytest.mark.parametrize("chunksize", [2, 7, 1000])
+@pytest.mark.parametrize("chunksize", [2, 7, 1000, "auto"])
 def test_map_in_chunks_is_in_order_and_raises_at_its_place(pool: PoolExecutor, chunksize: int) -> None:
     assert list(pool.map(pow, range(100), [2] * 90, chunksize=chunksize)) == [i * i for i in range(90)]
-    results = pool.map(sample.reciprocal, [1, 2, 0, 4], chunksize=2)
+    results = pool.map(sample.reciprocal, [1, 2, 0, 4], chunksize=chunksize)
     assert [next(results), next(results)] == [1, 0.5]
     with pytest.raises(ZeroDivisionError):
         next(results)
     with pytest.raises(ValueError, match="chunksize"):
         pool.map(sample.double, [1], chunksize=0)
+
+
+def test_map_takes_from_an_endless_iterable_what_is_asked_for(pool: PoolExecutor) -> None:
+    results = pool.map(lambda x: -x, itertools.count(), chunksize="auto", buffersize=1000)
+    assert list(itertools.islice(results, 5000)) == [-i for i in range(5000)]
+
+
+def test_a_worker_lost_in_a_chunk_is_told_and_the_next_map_works(pool: PoolExecutor) -> None:
+    with pytest.raises(WorkerLost):
+        list(pool.map(os._exit, [3], chunksize="auto"))
+    assert list(pool.map(sample.double, [1, 2], chunksize="auto")) == [2, 4]
+
+
+def test_what_a_map_was_given_runs_though_nobody_iterates(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(2) as executor:
+        executor.map(Path.touch, [tmp_path / str(i) for i in range(1000)], chunksize="auto")
+    assert len(list(tmp_path.iterdir())) == 1000
+
+
+def test_a_map_with_a_buffersize_does_not_hold_up_the_end(mpi: str) -> None:
+    with PoolExecutor(1) as executor:
+        results = executor.map(sample.double, itertools.count(), buffersize=2)
+    assert [next(results), next(results)] == [0, 2]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        next(results)
 
 
 def test_wait_and_as_completed_and_callbacks(pool: PoolExecutor) -> None:

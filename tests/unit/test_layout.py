@@ -17,7 +17,7 @@ LAYERS = [
     {"frames", "payload", "options"},
     {"stream", "commands", "by_value", "parsl_codec", "launch"},
     {"future", "local_block", "worker", "interchange.queue"},
-    {"client", "interchange.core", "monitoring"},
+    {"client", "chunks", "interchange.core", "monitoring"},
     {"interchange.zap", "keeper", "parsl_errors"},
     {"interchange.door"},
     {"interchange.loop", "pool", "executor"},
