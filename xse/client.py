@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 Loader: TypeAlias = Callable[[int, wire.Buffer], tuple[Any, BaseException | None]]
 
 MOST_TASKS = 4096  # in one message
+MOST_AT_ONCE = 32 << 10  # bytes that an idle socket takes without a doubt
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
 
 
@@ -86,6 +87,7 @@ class Client:
         self._eventfd = -1
         self._stream: Stream | None = None
         self._writing = False  # the socket took less than there was
+        self._sending = threading.Lock()  # who holds it may write to the socket
         self._mute = False  # the io thread has failed
         self._thread: threading.Thread | None = None
         self._callbacks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -199,13 +201,33 @@ class Client:
             raise self._broken
         task_id = next(self._ids)
         future = Future(task_id, self)
+        idle = not self.futures
         self.futures[task_id] = future
-        self._outbox.append(Entry(future, function, data, priority, timeout_ms))
-        if self._asleep:
-            self._wake()
+        entry = Entry(future, function, data, priority, timeout_ms)
+        if not (idle and self._asleep and self._send_here(entry)):
+            self._outbox.append(entry)
+            if self._asleep:
+                self._wake()
         if self._broken is not None and self.futures.pop(task_id, None):  # broken between the two looks
             raise self._broken
         return future
+
+    def _send_here(self, entry: Entry) -> bool:
+        """With nothing under way, the first task is sent by who submits it: that spares the io thread's wake-up. False:
+        the io thread is to do it. An interrupt (Ctrl-C) finds it sent as a whole or not at all."""
+        assert self._stream
+        if len(entry.data) + len(entry.function.data) > MOST_AT_ONCE or not self._sending.acquire(blocking=False):
+            return False
+        try:
+            if self._orders or self._outbox or self._mute:
+                return False
+            tasks, parts = to_message([entry])
+            return self._stream.send_whole(b"".join([tasks.head(), *parts]))
+        except BaseException:
+            self.futures.pop(entry.future.task_id, None)
+            raise
+        finally:
+            self._sending.release()
 
     def failed(self, error: BaseException) -> Future:
         """A future that has failed already."""
@@ -310,7 +332,9 @@ class Client:
 
     def _write(self) -> None:
         assert self._stream
-        if self._stream.flush():
+        with self._sending:
+            left = self._stream.flush()
+        if left:
             self._writing = False
             self._poll.modify(self._stream, select.POLLIN)
 
@@ -374,7 +398,9 @@ class Client:
         assert self._stream
         if self._mute:
             return
-        if not self._stream.send(parts) and not self._writing:
+        with self._sending:
+            left = self._stream.send(parts)
+        if not left and not self._writing:
             self._writing = True
             self._poll.modify(self._stream, select.POLLIN | select.POLLOUT)
 

@@ -50,6 +50,18 @@ class Stream:
         self._out.extend(memoryview(p) for p in parts if len(p))
         return self.flush()
 
+    def send_whole(self, message: bytes) -> bool:
+        """One message in one call, if nothing waits. False: not a byte of it was sent."""
+        if self._out or self.ended:
+            return False
+        try:
+            sent = self._socket.send(message)
+        except OSError:  # no room; or the peer is gone, which is seen where one reads
+            return False
+        if sent < len(message):
+            self._out.append(memoryview(message)[sent:])
+        return True
+
     def flush(self) -> bool:
         """What waits, as far as the socket takes it. True: nothing waits any more."""
         out = self._out

@@ -11,9 +11,9 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 VERSION = 1
 MAX_HEAD = 4 << 20  # bytes
@@ -153,16 +153,14 @@ class _Reader:
             raise WireError("HEAD", "bytes after the body")
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A function's entry in TASKS: its digest (16 bytes) and the length of its bytes."""
 
     digest: bytes
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Tasks that follow each other with one function and the same options."""
 
     function: int
@@ -180,12 +178,15 @@ class Tasks:
     runs: tuple[Run, ...]
     ids: array[int]
     lengths: array[int]
+    received: Buffer = field(default=b"", compare=False, repr=False)  # the head it was read from
     type: ClassVar[Type] = Type.TASKS
 
     def payload_length(self) -> int:
-        return sum(f.length for f in self.functions) + sum(self.lengths)
+        return sum([f.length for f in self.functions]) + sum(self.lengths)
 
     def head(self) -> bytes:
+        if self.received:
+            return bytes(self.received)
         n = len(self.ids)
         body = b"".join(
             (
@@ -208,12 +209,15 @@ class Results:
     lengths: array[int]
     times: array[int]
     statuses: bytes
+    received: Buffer = field(default=b"", compare=False, repr=False)  # the head it was read from
     type: ClassVar[Type] = Type.RESULTS
 
     def payload_length(self) -> int:
         return sum(self.lengths)
 
     def head(self) -> bytes:
+        if self.received:
+            return bytes(self.received)
         n = len(self.ids)
         body = b"".join(
             (self.ids.tobytes(), self.lengths.tobytes(), self.times.tobytes(), self.statuses, _padding(17 * n))
@@ -459,11 +463,11 @@ Message: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Preamble:
+class _Preamble(NamedTuple):
     flags: int
-    count: int
+    n: int  # the field `count`
     payload_length: int
+    head: Buffer  # all of it
 
 
 def _column(code: str, data: memoryview) -> array[int]:
@@ -479,23 +483,23 @@ def _sized(body: memoryview, size: int) -> None:
         raise WireError("HEAD", "bytes after the body")
 
 
-def _items_within_limit(lengths: array[int]) -> None:
-    if max(lengths) > MAX_ITEM:
-        raise WireError("LENGTH", f"an item of {max(lengths)} bytes")
+def _items_within_limit(longest: int) -> None:
+    if longest > MAX_ITEM:
+        raise WireError("LENGTH", f"an item of {longest} bytes")
 
 
 def _read_tasks(p: _Preamble, body: memoryview) -> Tasks:
     if len(body) < 8:
         raise WireError("SHORT", "the body ends inside a field")
     n_functions, n_runs = _TWO.unpack_from(body)
-    if not 1 <= n_runs <= p.count or not 1 <= n_functions <= n_runs:
-        raise WireError("RANGE", f"{n_functions} functions, {n_runs} runs, {p.count} tasks")
+    if not 1 <= n_runs <= p.n or not 1 <= n_functions <= n_runs:
+        raise WireError("RANGE", f"{n_functions} functions, {n_runs} runs, {p.n} tasks")
     runs_at = 8 + n_functions * _FUNCTION.size
     ids_at = runs_at + n_runs * _RUN.size
-    lengths_at = ids_at + 8 * p.count
-    end = lengths_at + 4 * p.count
+    lengths_at = ids_at + 8 * p.n
+    end = lengths_at + 4 * p.n
     _sized(body, end + (-end % 8))
-    functions = tuple(Function(d, n) for d, n in _FUNCTION.iter_unpack(body[8:runs_at]))
+    functions = tuple(map(Function._make, _FUNCTION.iter_unpack(body[8:runs_at])))
     runs = []
     n_tasks = 0
     for function, n, priority, timeout_ms, codec, reserved in _RUN.iter_unpack(body[runs_at:ids_at]):
@@ -505,50 +509,48 @@ def _read_tasks(p: _Preamble, body: memoryview) -> Tasks:
             raise WireError("RESERVED", "in a run")
         n_tasks += n
         runs.append(Run(function, n, priority, timeout_ms, codec))
-    if n_tasks != p.count:
-        raise WireError("RANGE", f"{n_tasks} tasks in runs, {p.count} in all")
+    if n_tasks != p.n:
+        raise WireError("RANGE", f"{n_tasks} tasks in runs, {p.n} in all")
     if any(body[end:]):
         raise WireError("RESERVED", "padding")
-    tasks = Tasks(functions, tuple(runs), _column("Q", body[ids_at:lengths_at]), _column("I", body[lengths_at:end]))
-    if any(f.length > MAX_ITEM for f in functions):
-        raise WireError("LENGTH", "a function over the limit")
-    _items_within_limit(tasks.lengths)
+    ids, lengths = _column("Q", body[ids_at:lengths_at]), _column("I", body[lengths_at:end])
+    tasks = Tasks(functions, tuple(runs), ids, lengths, p.head)
+    _items_within_limit(max(max(lengths), *[f.length for f in functions]))
     if tasks.payload_length() != p.payload_length:
         raise WireError("LENGTH", f"items of {tasks.payload_length()} bytes, payload of {p.payload_length}")
     return tasks
 
 
 def _read_results(p: _Preamble, body: memoryview) -> Results:
-    n = p.count
+    n = p.n
     _sized(body, 17 * n + (-17 * n % 8))
     statuses = bytes(body[16 * n : 17 * n])
     if max(statuses) > max(Status):
         raise WireError("RANGE", f"status {max(statuses)}")
     if any(body[17 * n :]):
         raise WireError("RESERVED", "padding")
-    results = Results(
-        _column("Q", body[: 8 * n]), _column("I", body[8 * n : 12 * n]), _column("I", body[12 * n : 16 * n]), statuses
-    )
-    _items_within_limit(results.lengths)
+    ids, lengths, times = (_column(c, body[a * n : b * n]) for c, a, b in (("Q", 0, 8), ("I", 8, 12), ("I", 12, 16)))
+    results = Results(ids, lengths, times, statuses, p.head)
+    _items_within_limit(max(lengths))
     if results.payload_length() != p.payload_length:
         raise WireError("LENGTH", f"items of {results.payload_length()} bytes, payload of {p.payload_length}")
     return results
 
 
 def _read_cancel(p: _Preamble, body: memoryview) -> Cancel:
-    _sized(body, 8 * p.count)
+    _sized(body, 8 * p.n)
     return Cancel(_column("Q", body), bool(p.flags))
 
 
 def _read_started(p: _Preamble, body: memoryview) -> Started:
-    _sized(body, 8 * p.count)
+    _sized(body, 8 * p.n)
     return Started(_column("Q", body))
 
 
 def _read_register(p: _Preamble, body: memoryview) -> Register:
     r = _Reader(body)
     block_id, pool_id, xse, python, mpi, zmq = (r.text() for _ in range(6))
-    nodes = tuple(_read_node(r) for _ in range(p.count))
+    nodes = tuple(_read_node(r) for _ in range(p.n))
     r.end()
     return Register(block_id, pool_id, xse, python, mpi, zmq, nodes)
 
@@ -570,7 +572,7 @@ def _read_welcome(p: _Preamble, body: memoryview) -> Welcome:
 
 def _read_refuse(p: _Preamble, body: memoryview) -> Refuse:
     r = _Reader(body)
-    refuse = Refuse(RefuseCode(p.count), r.text())
+    refuse = Refuse(RefuseCode(p.n), r.text())
     r.end()
     return refuse
 
@@ -579,12 +581,12 @@ def _read_credit(p: _Preamble, body: memoryview) -> Credit:
     r = _Reader(body)
     n_workers, task_us = r.unpack(_TWO)
     r.end()
-    return Credit(p.count, n_workers, task_us, bool(p.flags))
+    return Credit(p.n, n_workers, task_us, bool(p.flags))
 
 
 def _read_bye(p: _Preamble, body: memoryview) -> Bye:
     r = _Reader(body)
-    bye = Bye(ByeCode(p.count), r.text(), p.payload_length)
+    bye = Bye(ByeCode(p.n), r.text(), p.payload_length)
     r.end()
     if bye.code != ByeCode.SETUP_RAISED and p.payload_length:
         raise WireError("LENGTH", "a payload with this code")
@@ -604,12 +606,12 @@ def _read_start(p: _Preamble, body: memoryview) -> Start:
     _checked_heartbeat(period_ms, threshold_ms, codec)
     block_id, pool_id = r.text(), r.text()
     r.end()
-    return Start(p.count, period_ms, threshold_ms, codec, first_worker, block_id, pool_id, p.payload_length)
+    return Start(p.n, period_ms, threshold_ms, codec, first_worker, block_id, pool_id, p.payload_length)
 
 
 def _read_log(p: _Preamble, body: memoryview) -> Log:
     r = _Reader(body)
-    log = Log(p.count, r.text())
+    log = Log(p.n, r.text())
     r.end()
     return log
 
@@ -632,19 +634,19 @@ _TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble, memoryview]
     Type.RESULTS: (0, _ITEMS, None, _read_results),
     Type.CANCEL: (1, _ITEMS, 0, _read_cancel),
     Type.STARTED: (0, _ITEMS, 0, _read_started),
-    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, _bodyless(lambda p: Recall(p.count))),
+    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, _bodyless(lambda p: Recall(p.n))),
     Type.REGISTER: (0, _ITEMS, 0, _read_register),
     Type.WELCOME: (0, _NONE, MAX_ITEM, _read_welcome),
     Type.REFUSE: (0, range(1, 5), 0, _read_refuse),
     Type.HEARTBEAT: (0, _NONE, 0, _bodyless(lambda _: Heartbeat())),
     Type.CREDIT: (1, _ANY, 0, _read_credit),
-    Type.STOP: (1, _ANY, 0, _bodyless(lambda p: Stop(bool(p.flags), p.count))),
+    Type.STOP: (1, _ANY, 0, _bodyless(lambda p: Stop(bool(p.flags), p.n))),
     Type.BYE: (0, range(5), MAX_ITEM, _read_bye),
     Type.NODE: (0, _NONE, 0, _read_node_message),
     Type.START: (0, _ITEMS, MAX_ITEM, _read_start),
     Type.LOG: (0, range(4), 0, _read_log),
-    Type.REQUEST: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Request(p.count, p.payload_length))),
-    Type.REPLY: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Reply(p.count, p.payload_length))),
+    Type.REQUEST: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Request(p.n, p.payload_length))),
+    Type.REPLY: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Reply(p.n, p.payload_length))),
     Type.EVENT: (0, _NONE, MAX_ITEM, _bodyless(lambda p: Event(p.payload_length))),
 }
 
@@ -688,7 +690,7 @@ def decode(head: Buffer, payload_length: int) -> Message:
         raise WireError("HEAD", f"{len(head)} bytes, not {head_length}")
     if count not in counts:
         raise WireError("COUNT", str(count))
-    message = read(_Preamble(flags, count, said), memoryview(head)[_PREAMBLE.size :])
+    message = read(_Preamble(flags, count, said, head), memoryview(head)[_PREAMBLE.size :])
     if longest is not None and said > longest:
         raise WireError("LENGTH", f"payload of {said} bytes")
     if said != payload_length or said > MAX_PAYLOAD:

@@ -174,9 +174,12 @@ def test_what_a_map_was_given_runs_though_nobody_iterates(mpi: str, tmp_path: Pa
 def test_a_map_with_a_buffersize_does_not_hold_up_the_end(mpi: str) -> None:
     with PoolExecutor(1) as executor:
         results = executor.map(sample.double, itertools.count(), buffersize=2)
-    assert [next(results), next(results)] == [0, 2]
+        assert next(results) == 0
+    taken = []
     with pytest.raises(RuntimeError, match="shutdown"):
-        next(results)
+        for _ in range(3):
+            taken.append(next(results))
+    assert taken in ([], [2], [2, 4])
 
 
 def test_wait_and_as_completed_and_callbacks(pool: PoolExecutor) -> None:

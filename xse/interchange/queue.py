@@ -156,6 +156,9 @@ def _without(piece: Piece, wanted: set[int], low: int, high: int, removed: list[
 
 def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
     """Pieces as one TASKS message: each function once, payload in few frames."""
+    if len(pieces) == 1 and len(pieces[0]) == len(pieces[0].message.tasks.ids):  # as it came
+        message = pieces[0].message
+        return message.tasks, joined(message.payload.cut(0, message.payload.length))
     index: dict[tuple[bytes, int], int] = {}
     functions: list[wire.Function] = []
     parts: list[wire.Buffer] = []
