@@ -27,16 +27,20 @@ from typing import Any, TypeAlias
 from xse import commands, errors, wire
 from xse.frames import Frames, joined
 from xse.future import Future
-from xse.payload import Function
+from xse.payload import Function, claimed
+from xse.segments import Reference
 from xse.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-Loader: TypeAlias = Callable[[int, wire.Buffer], tuple[Any, BaseException | None]]
+Loader: TypeAlias = Callable[[int, Any], tuple[Any, BaseException | None]]
 
 MOST_TASKS = 4096  # in one message
 MOST_AT_ONCE = 32 << 10  # bytes that an idle socket takes without a doubt
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
+
+
+_REFERS = len(Reference.BEGINNING)
 
 
 class Entry:
@@ -195,12 +199,22 @@ class Client:
 
     # ---- submitting; any thread
 
-    def submit(self, function: Function, data: wire.Buffer, *, priority: int = 0, timeout_ms: int = 0) -> Future:
-        """Returns at once. Raises what ``fail_all`` was told."""
+    def submit(
+        self,
+        function: Function,
+        data: wire.Buffer,
+        *,
+        priority: int = 0,
+        timeout_ms: int = 0,
+        segment: str | None = None,
+    ) -> Future:
+        """Returns at once. Raises what ``fail_all`` was told. ``segment``: the path of what ``data`` refers to."""
         if self._broken is not None:
             raise self._broken
         task_id = next(self._ids)
         future = Future(task_id, self)
+        if segment:
+            future.segment = segment
         idle = not self.futures
         self.futures[task_id] = future
         entry = Entry(future, function, data, priority, timeout_ms)
@@ -492,7 +506,8 @@ class Client:
             elif status <= wire.Status.RAISED:
                 # A small result is copied out, so that it does not keep the whole message in memory.
                 data = bytes(whole[at : at + n]) if whole is not None else payload.one(at, at + n)
-                if future.finish(status, data, load):
+                result = claimed(data) if data[:_REFERS] == Reference.BEGINNING else data
+                if future.finish(status, result, load):
                     callbacks.put(future.run_callbacks)
             elif status == wire.Status.CANCELLED:
                 if future.drop():

@@ -11,10 +11,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future as StandardFuture
 from concurrent.futures import _base
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-from xse import payload
+from xse import payload, segments
+from xse.segments import Segment
 from xse.wire import Buffer, Status
+
+Data: TypeAlias = "Buffer | Segment"
 
 _birth = threading.Lock()  # of Conditions
 _PENDING, _RUNNING, _FINISHED = _base.PENDING, _base.RUNNING, _base.FINISHED
@@ -32,8 +35,9 @@ class Future(StandardFuture[Any]):
     _state = _PENDING  # until set: a class attribute costs a future nothing
     _result: Any = None
     _exception: BaseException | None = None
-    _raw: tuple[int, Buffer, Callable[[int, Buffer], tuple[Any, BaseException | None]]] | None = None
+    _raw: tuple[int, Data, Callable[[int, Any], tuple[Any, BaseException | None]]] | None = None
     _lazy: dict[str, Any] | None = None
+    segment: str | None = None  # of the arguments, which the worker removes when it takes them
 
     def __init__(self, task_id: int, owner: Owner) -> None:
         # Not the base's __init__: it would make what is made on demand here.
@@ -69,9 +73,7 @@ class Future(StandardFuture[Any]):
 
     # ---- finishing; called by the client, once
 
-    def finish(
-        self, status: int, data: Buffer, load: Callable[[int, Buffer], tuple[Any, BaseException | None]]
-    ) -> bool:
+    def finish(self, status: int, data: Data, load: Callable[[int, Any], tuple[Any, BaseException | None]]) -> bool:
         """VALUE or RAISED has come. It is unpickled by whoever asks for it. True: call ``run_callbacks``."""
         self._raw = (status, data, load)
         return self._finished()
@@ -79,6 +81,7 @@ class Future(StandardFuture[Any]):
     def fail(self, error: BaseException) -> bool:
         """The task will have no result of its own. True: call ``run_callbacks``."""
         self._exception = error
+        self._remove_segment()
         return self._finished()
 
     def _finished(self) -> bool:
@@ -95,12 +98,18 @@ class Future(StandardFuture[Any]):
 
     def drop(self) -> bool:
         """It is cancelled. True: call ``run_callbacks``."""
+        self._remove_segment()
         with self._condition:
             self._state = _base.CANCELLED_AND_NOTIFIED
             for waiter in self._waiters:
                 waiter.add_cancelled(self)
             self._condition.notify_all()
         return bool(self._done_callbacks)
+
+    def _remove_segment(self) -> None:
+        """Nobody may have come to take it."""
+        if self.segment:
+            segments.remove(self.segment)
 
     def start(self) -> None:
         """It is known to run."""
@@ -179,6 +188,6 @@ class Future(StandardFuture[Any]):
         raise TypeError("a future cannot be pickled: pass its result")
 
 
-def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
+def load_result(status: int, data: Data) -> tuple[Any, BaseException | None]:
     """xse's own codec, as ``finish`` wants it."""
     return payload.load_result(status, data)

@@ -20,6 +20,7 @@ from xse.errors import BrokenPool, LaunchError, XseError
 from xse.future import load_result
 from xse.local_block import LocalBlock
 from xse.options import PoolOptions
+from xse.segments import VARIABLE
 from xse.wire import Status
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Plan:
     options: PoolOptions
     endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
     keys: dict[str, str]  # that a pool may have
+    segments: str | None  # directory; None: there are none
 
 
 class Keeper:
@@ -54,6 +56,8 @@ class Keeper:
         self._ever_up: set[str] = set()
         self._ready_since: dict[str, float] = {}
         self._n_failed_starts = 0
+        self._elsewhere = False  # a rank was seen on another host
+        self.all_here = False  # every rank is on this host
 
     def on_event(self, event: commands.Event) -> None:
         """What the interchange tells of blocks."""
@@ -65,6 +69,8 @@ class Keeper:
                 self.client.fail_all(LaunchError(event.reason))
             case commands.BlockUp():
                 self._ever_up.add(event.block_id)
+                self._elsewhere = self._elsewhere or any(host != os.uname().nodename for host in event.hosts)
+                self.all_here = not self._elsewhere
             case commands.BlockReady():
                 self._ready_since[event.block_id] = time.monotonic()
             case commands.BlockDown():
@@ -101,7 +107,9 @@ class Keeper:
                     options=self._plan.options,
                 )
                 logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
-                self.blocks[block_id] = LocalBlock(command, on_exit=lambda code: self._exited(block_id, code))
+                self.blocks[block_id] = LocalBlock(
+                    command, {VARIABLE: self._plan.segments}, on_exit=lambda code: self._exited(block_id, code)
+                )
             except (OSError, XseError) as e:
                 self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
 

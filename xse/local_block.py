@@ -9,22 +9,29 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 TAIL_LINES = 20
 
 
 class LocalBlock:
-    """Runs ``argv``. What it prints goes to this process's stdout and stderr as these are now; the last lines of stderr
-    are kept. ``on_exit`` is told the exit code, in a thread of the block's own."""
+    """Runs ``argv``, with these variables in its environment, or, where None, without them.
 
-    def __init__(self, argv: Sequence[str], *, on_exit: Callable[[int], None]) -> None:
+    What it prints goes to this process's stdout and stderr as these are now; the last lines of stderr are kept.
+    ``on_exit`` is told the exit code, in a thread of the block's own.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], variables: Mapping[str, str | None], *, on_exit: Callable[[int], None]
+    ) -> None:
         self._on_exit = on_exit
         self._muted = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        environment = {name: value for name, value in {**os.environ, **variables}.items() if value is not None}
         self._process = subprocess.Popen(
             argv,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

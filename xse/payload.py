@@ -12,15 +12,17 @@ import io
 import pickle
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol, TypeAlias
 
 from xse.errors import PayloadTooLarge, RemoteTraceback, SerializationError
+from xse.segments import Reference, Segment, Segments
 from xse.wire import MAX_ITEM, Buffer, Status
 
 PROTOCOL = 5
+LARGE = 256 << 10  # bytes from which on a segment is faster than the sockets
 
 #: What a worker does with a task: arguments in, status and payload out.
 Call: TypeAlias = Callable[[Buffer], tuple[int, bytes]]
@@ -85,20 +87,56 @@ def dumps(obj: Any) -> bytes:
     return data
 
 
-def loads(data: Buffer) -> Any:
-    """The object again."""
-    return pickle.loads(data)
+def loads(data: Buffer | Segment) -> Any:
+    """The object again, once. Arrays that came in a segment go on living there."""
+    obj = data if type(data) is Segment else pickle.loads(data)  # type: ignore[arg-type]
+    return pickle.loads(obj.stream, buffers=obj.arrays) if type(obj) is Segment else obj
 
 
 def checked_size(what: str, data: bytes) -> bytes:
     """The data, if one message may carry it. Raises PayloadTooLarge."""
-    if len(data) > MAX_ITEM:
-        raise PayloadTooLarge(
-            f"{what} takes {len(data)} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less",
-            len(data),
-            MAX_ITEM,
-        )
+    _check_size(what, len(data))
     return data
+
+
+def _check_size(what: str, n: int) -> None:
+    if n > MAX_ITEM:
+        raise PayloadTooLarge(
+            f"{what} takes {n} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less", n, MAX_ITEM
+        )
+
+
+# ---- large ones, within one host
+
+
+def bulk_of(values: Iterable[Any]) -> int:
+    """The bytes of those of ``values`` whose size can be seen from without: bytes, texts, arrays."""
+    n = 0
+    for value in values:
+        kind = type(value)
+        if kind is bytes or kind is str or kind is bytearray:
+            n += len(value)
+        elif hasattr(kind, "nbytes"):
+            n += value.nbytes
+    return n
+
+
+def dump_segment(obj: Any, bulk: Collection[Any], into: Segments) -> Reference | None:
+    """``obj`` in a segment. None: there is no room for it. ``bulk``: large parts of it, which need not be searched for
+    names. Raises as ``dumps``, and PayloadTooLarge."""
+    parts: list[Buffer] = []
+    arrays: list[pickle.PickleBuffer] = []
+    pickle.Pickler(_Writer(parts.append), PROTOCOL, buffer_callback=arrays.append).dump(obj)
+    if any(b"__main__" in part for part in parts if not any(part is value for value in bulk)):
+        parts, arrays = [_pickle_by_value(obj)], []
+    return into.put(parts, [array.raw() for array in arrays])
+
+
+class _Writer:
+    """What a Pickler writes to: it hands large bytes over as they are, without a copy."""
+
+    def __init__(self, write: Callable[[Buffer], None]) -> None:
+        self.write = write
 
 
 # ---- in the client
@@ -172,10 +210,30 @@ def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
     return checked_size(f"the arguments of {name_of(fn)}", data)
 
 
-def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
+def reference_arguments(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], into: Segments
+) -> Reference | None:
+    """Large arguments in a segment. None: there is no room for them. Raises as ``dump_arguments``."""
+    bulk = [*args, *kwargs.values()]
+    _check_size(f"the arguments of {name_of(fn)}", bulk_of(bulk))
+    try:
+        return dump_segment((args, kwargs), bulk, into)
+    except Exception as e:
+        raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
+
+
+def claimed(data: Buffer) -> Buffer | Segment:
+    """The segment of a result that began as a ``Reference`` does; its memory now goes with it."""
+    try:
+        return pickle.loads(data)  # type: ignore[no-any-return]
+    except OSError:  # its directory is gone; whoever loads the result is told
+        return data
+
+
+def load_result(status: int, data: Buffer | Segment) -> tuple[Any, BaseException | None]:
     """Of VALUE or RAISED: the value, or the exception. What cannot be read is a SerializationError."""
     if status != Status.VALUE:
-        return None, load_exception(data)
+        return None, load_exception(data)  # type: ignore[arg-type]
     try:
         return loads(data), None
     except Exception as e:
@@ -220,10 +278,23 @@ def dump_exception(error: BaseException) -> bytes:
     return data
 
 
+_segments: Segments | None = None  # for large results
+
+
+def use_segments(directory: str) -> None:
+    """Put large results into this directory, which the client sees, too."""
+    global _segments
+    _segments = Segments(directory)
+
+
 def _dump_value(value: Any) -> tuple[int, bytes]:
     if value is None:
         return Status.VALUE, _NONE
     try:
+        if _segments and LARGE <= bulk_of((value,)) <= MAX_ITEM:
+            reference = dump_segment(value, (value,), _segments)
+            if reference:
+                return Status.VALUE, pickle.dumps(reference, 2)
         return Status.VALUE, dumps(value)
     except Exception as e:
         told = SerializationError(f"the result, {name_of(type(value))}, cannot be pickled: {e!r}")

@@ -25,7 +25,9 @@ from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
 from xse.keys import new_keys
 from xse.options import PoolOptions
+from xse.payload import LARGE
 from xse.scratch import make_scratch, make_shared
+from xse.segments import Segments, make_directory
 from xse.version import VERSION
 
 T = TypeVar("T")
@@ -104,7 +106,10 @@ class PoolExecutor(Executor):
         scratch = make_scratch()
         # Pools of other hosts must see their connect file.
         shared = make_shared(run_dir) if address else scratch
-        directories = list(dict.fromkeys([scratch, shared]))
+        # With an address bytes may leave the host, and all that the pool is sent is encrypted.
+        in_memory = None if address else make_directory()
+        self._segments = Segments(in_memory) if in_memory else None
+        directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
         options = PoolOptions(
             workers_per_rank=max_workers // ranks,
             python=sys.executable,
@@ -124,6 +129,7 @@ class PoolExecutor(Executor):
                 options=options,
                 endpoints=partial(_endpoints, scratch, address),
                 keys={k: v for k, v in keys.items() if k != "server_secret"},
+                segments=in_memory,
             )
         )
         self._client = self._keeper.client = Client(load=load_result, on_event=self._keeper.on_event, name="xse")
@@ -160,6 +166,10 @@ class PoolExecutor(Executor):
             raise RuntimeError(self._why_shut)
         try:
             function = self._functions.get(fn)
+            if self._segments and self._keeper.all_here and payload.bulk_of((*args, *kwargs.values())) >= LARGE:
+                reference = payload.reference_arguments(fn, args, kwargs, self._segments)
+                if reference:
+                    return self._client.submit(function, payload.dumps(reference), segment=reference.path)
             data = payload.dump_arguments(fn, args, kwargs)
         except (SerializationError, PayloadTooLarge) as e:
             return self._client.failed(e)

@@ -17,6 +17,7 @@ from typing import Any
 
 from xse import payload
 from xse import place as place_on_node
+from xse.segments import VARIABLE
 from xse.wire import Status
 
 _ffi: Any = None
@@ -108,6 +109,9 @@ def xse_begin(place: Any) -> int:
     except (ValueError, OSError) as e:
         print(f"xse-pool: {e}", file=sys.stderr)
         return 0
+    directory = os.environ.pop(VARIABLE, None)  # not for the children of tasks
+    if directory and os.path.isdir(directory):
+        payload.use_segments(directory)
     os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_go, after_in_child=_end_by_signals_again)
     for stream in (sys.stdout, sys.stderr):  # a line is one write, so that lines of several workers do not mix
         if isinstance(stream, io.TextIOWrapper):

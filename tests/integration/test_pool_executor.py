@@ -20,7 +20,16 @@ import pytest
 from tests.support.processes import descendants, ours, process
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import BrokenPool, ManagerLost, PoolExecutor, RemoteTraceback, SerializationError, WorkerLost, commands
+from xse import (
+    BrokenPool,
+    ManagerLost,
+    PoolExecutor,
+    RemoteTraceback,
+    SerializationError,
+    WorkerLost,
+    commands,
+    segments,
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +72,36 @@ def test_results_and_arguments_of_any_size_pass(pool: PoolExecutor, n: int) -> N
     several = [random.Random(n + i).randbytes(n) for i in range(3)]
     futures = [pool.submit(lambda x: x, data) for data in several]
     assert [f.result() for f in futures] == several
+
+
+def segments_of(executor: PoolExecutor) -> list[Path]:
+    directory = executor._keeper._plan.segments
+    assert directory, "this machine has no shared memory"
+    return list(Path(directory).iterdir())
+
+
+def test_large_payloads_travel_in_shared_memory_and_leave_nothing(pool: PoolExecutor) -> None:
+    large = os.urandom(3_000_000)
+    assert pool.submit(sample.double, 1).result() == 2  # now its hosts are known
+    assert pool.submit(lambda data: (len(data), segments.VARIABLE in os.environ), large).result() == (3_000_000, False)
+    futures = [pool.submit(lambda data: data[::-1], large) for _ in range(20)]
+    assert all(future.result() == large[::-1] for future in futures)
+    del futures
+    forgotten = pool.submit(bytes, 1_000_000)
+    wait([forgotten])
+    del forgotten
+    eventually(lambda: not segments_of(pool), "no segment is left", seen=lambda: segments_of(pool))
+
+
+def test_large_arguments_of_tasks_that_never_run_are_removed(mpi: str, tmp_path: Path) -> None:
+    with PoolExecutor(1) as executor:
+        running = run_now(executor, 1, tmp_path)
+        waiting = [executor.submit(len, bytes(1_000_000)) for _ in range(5)]
+        assert len(segments_of(executor)) == 5
+        assert all(future.cancel() for future in waiting)
+        assert not segments_of(executor)
+        (tmp_path / "go").touch()
+        running[0].result()
 
 
 def test_a_task_runs_in_a_worker_and_not_here(pool: PoolExecutor) -> None:

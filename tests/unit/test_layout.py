@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"version", "errors", "template", "keys", "place"},
     {"wire", "scratch"},
-    {"frames", "payload", "options"},
+    {"frames", "segments", "options"},
+    {"payload"},
     {"stream", "commands", "by_value", "parsl_codec", "launch"},
     {"future", "local_block", "worker", "interchange.queue"},
     {"client", "chunks", "interchange.core", "monitoring"},

@@ -1,0 +1,108 @@
+"""Segments: what is put in comes out, once, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit import sample
+from xse import PayloadTooLarge, payload, segments
+from xse.payload import LARGE
+from xse.segments import Reference, Segment, Segments
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Segments:
+    return Segments(str(tmp_path))
+
+
+class Array:
+    """Travels out of band, as numpy's arrays do."""
+
+    nbytes = LARGE
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Array, (pickle.PickleBuffer(self.data),)
+
+
+def sent(reference: Reference | None) -> Any:
+    assert reference
+    return payload.loads(pickle.dumps(reference, 2))
+
+
+def test_parts_and_arrays_come_out_as_they_were_put_in(shared: Segments, tmp_path: Path) -> None:
+    parts = [b"ab", b"", b"c" * 100_000]
+    arrays = [b"1" * 7, b"", b"2" * 65]
+    segment = pickle.loads(pickle.dumps(shared.put(parts, arrays)))
+    assert isinstance(segment, Segment)
+    assert bytes(segment.stream) == b"".join(parts)
+    assert list(map(bytes, segment.arrays)) == arrays
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_parts_than_one_system_call_takes(shared: Segments) -> None:
+    parts = [bytes([i % 256]) * (i % 3) for i in range(5000)]
+    segment = pickle.loads(pickle.dumps(shared.put(parts)))
+    assert bytes(segment.stream) == b"".join(parts)
+
+
+def test_arguments_come_out_and_large_bytes_are_not_copied_on_their_way_in(shared: Segments) -> None:
+    large = os.urandom(LARGE)
+    reference = payload.reference_arguments(len, (large, [1]), {"k": sample.Point(3)}, shared)
+    assert sent(reference) == ((large, [1]), {"k": sample.Point(3)})
+
+
+def test_arrays_live_in_the_segment_and_may_be_written_to(shared: Segments, tmp_path: Path) -> None:
+    array = Array(bytearray(b"x" * LARGE))
+    (there,), _ = sent(payload.reference_arguments(len, (array,), {}, shared))
+    array.data[0] = 0
+    assert there.data[0] == ord("x"), "it is what it was when it was put in"
+    there.data[1] = ord("y")
+    assert bytes(there.data[:3]) == b"xyx"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reference_is_known_by_its_beginning(shared: Segments) -> None:
+    data = pickle.dumps(shared.put([pickle.dumps(7)]), 2)
+    assert data.startswith(Reference.BEGINNING)
+    segment = payload.claimed(data)
+    assert isinstance(segment, Segment)
+    assert payload.load_result(payload.Status.VALUE, segment) == (7, None)
+
+
+def test_where_there_is_no_room_there_is_no_segment(tmp_path: Path) -> None:
+    shared = Segments(str(tmp_path / "gone"))
+    assert shared.put([b"x"]) is None
+    assert payload.reference_arguments(len, (bytes(LARGE),), {}, shared) is None
+
+
+def test_a_segment_that_is_gone_is_told_by_who_loads_it(shared: Segments, tmp_path: Path) -> None:
+    reference = shared.put([pickle.dumps(7)])
+    assert reference
+    data = pickle.dumps(reference, 2)
+    segments.remove(reference.path)
+    segments.remove(reference.path)
+    assert payload.claimed(data) == data
+    _, error = payload.load_result(payload.Status.VALUE, data)
+    assert "cannot be unpickled" in str(error)
+
+
+def test_more_than_a_message_carries_is_refused_here_too(shared: Segments) -> None:
+    class Huge(Array):
+        nbytes = payload.MAX_ITEM + 1
+
+    with pytest.raises(PayloadTooLarge):
+        payload.reference_arguments(len, (Huge(b""),), {}, shared)
+
+
+def test_only_large_values_make_segments(shared: Segments) -> None:
+    assert payload.bulk_of((b"12", "345", bytearray(6), [bytes(100)], None, 7)) == 11
+    assert payload.bulk_of((Array(b""),)) == LARGE
+    assert payload.bulk_of((memoryview(bytes(9)),)) == 9
