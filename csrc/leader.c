@@ -6,16 +6,8 @@
 
 #include "log.h"
 #include "mem.h"
+#include "prefetch.h"
 
-/* How much work lies ready at the node, to hide the way from the interchange (a round trip is 0.3 to 2 ms), and at a
- * worker, to hide the way from the leader (some 50 us). Both are given up again when a task turns out long: what has
- * not begun can be taken back, from a worker at once and from a node by RECALL. */
-#define NODE_AHEAD_US 5000.0
-#define WORKER_AHEAD_US 500.0
-#define NODE_AHEAD_MOST 256.0 /* tasks for each worker */
-#define WORKER_AHEAD_MOST 62u
-#define LONG_TASK_US 100000.0 /* a round trip is nothing beside it: nothing is fetched ahead */
-#define MOST_DEPTH 63u
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define FLUSH_BYTES (16u << 20)
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
@@ -49,10 +41,10 @@ struct leader {
     struct worker *workers;
     struct {
         struct worker *first, *last;
-    } by_depth[MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
+    } by_depth[PREFETCH_MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
     uint32_t n_ready, n_start_failures, n_given, n_timed, n_retiring; /* n_timed: given tasks with a timeout */
-    double task_us; /* what tasks take; 0: not known */
+    struct prefetch prefetch;
     uint32_t told_capacity, told_workers;
     bool told;
     struct wire_results results;
@@ -128,55 +120,20 @@ static void give_back(struct leader *l, struct task_queue *tasks)
 
 /* ---- credit ----------------------------------------------------------------------------------------------------- */
 
-static double at_least(double a, double b)
-{
-    return a > b ? a : b;
-}
-
-static double at_most(double a, double b)
-{
-    return a < b ? a : b;
-}
-
-static uint32_t capacity(const struct leader *l)
-{
-    if (l->state != RUNNING)
-        return 0;
-    double ahead = 0;
-    if (l->task_us > 0 && l->task_us < LONG_TASK_US)
-        ahead = l->n_ready * at_least(1, at_most(NODE_AHEAD_MOST, NODE_AHEAD_US / l->task_us));
-    if (l->settings.most_prefetch >= 0)
-        ahead = at_most(ahead, (double)l->settings.most_prefetch);
-    return l->n_ready + (uint32_t)ahead;
-}
-
 static void tell_credit(struct leader *l, bool always)
 {
-    uint32_t now = capacity(l), told = l->told_capacity;
+    uint32_t now = l->state == RUNNING ? prefetch_capacity(&l->prefetch, l->n_ready) : 0, told = l->told_capacity;
     bool differs = !l->told || l->n_ready != l->told_workers;
     /* Measured times waver: a capacity that differs by less than a quarter is the same. */
     differs |= now > told ? now - told > told / 4 : told - now > told / 4;
     if (!differs && !always)
         return;
     struct buf head = {0};
-    wire_put_credit(&head, now, l->n_ready, (uint32_t)l->task_us, l->state == DRAINING);
+    wire_put_credit(&head, now, l->n_ready, (uint32_t)l->prefetch.task_us, l->state == DRAINING);
     l->told = true;
     l->told_capacity = now;
     l->told_workers = l->n_ready;
     send(l, msg_new(&head, NULL));
-}
-
-static void measure(struct leader *l, uint32_t time_us)
-{
-    double t = at_least(1, time_us);
-    l->task_us += (t - l->task_us) * (l->task_us > 0 ? 1.0 / 32 : 1);
-}
-
-static uint32_t depth_limit(const struct leader *l)
-{
-    if (l->task_us <= 0 || l->settings.most_tasks)
-        return 1;
-    return 2 + (uint32_t)at_most(WORKER_AHEAD_MOST - 1, WORKER_AHEAD_US / l->task_us);
 }
 
 /* ---- workers ---------------------------------------------------------------------------------------------------- */
@@ -264,7 +221,7 @@ static bool level(struct leader *l)
 
 static void dispatch(struct leader *l)
 {
-    uint32_t limit = depth_limit(l);
+    uint32_t limit = prefetch_depth(&l->prefetch);
     struct worker *w = shallowest(l);
     if (l->state != RUNNING || !w || (!l->queue.n && !level(l)))
         return;
@@ -381,13 +338,13 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     w->began_us = l->now_us;
     w->n_done++;
     depth_changed(l, w, before);
-    measure(l, time_us);
+    prefetch_measure(&l->prefetch, time_us);
     answer(l, task->id, status, time_us, payload);
     log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
               l->settings.rank, worker, status, time_us);
     task_free(task);
     if (w->n_done == l->settings.most_tasks && w->state == READY) {
-        leave(l, w); /* it has nothing: see depth_limit */
+        leave(l, w); /* it has nothing: it gets them one by one */
         w->leave_by_us = l->now_us + LEAVE_TIMEOUT_US;
         l->n_retiring++;
         l->runner->ops->retire(l->runner, w->index);
@@ -681,6 +638,7 @@ struct leader *leader_new(const struct leader_settings *settings, const struct l
     l->host_name = mem_text(settings->host);
     l->host = *host;
     l->runner = runner;
+    l->prefetch = (struct prefetch){.most = settings->most_prefetch, .one_by_one = settings->most_tasks > 0};
     l->functions = functions_new(KEEP_FUNCTION_BYTES);
     l->workers = mem_array(settings->n_workers, sizeof *l->workers);
     for (uint32_t i = 0; i < settings->n_workers; i++)

@@ -93,7 +93,9 @@ def test_in_c_too(what: str, allowed: set[str]) -> None:
     assert users == allowed
 
 
-@pytest.mark.parametrize("brain", ["manager.c", "leader.c", "tasks.c", "wire.c", "share.c", "mpx_frame.c", "idset.c"])
+@pytest.mark.parametrize(
+    "brain", ["manager.c", "leader.c", "tasks.c", "wire.c", "share.c", "mpx_frame.c", "idset.c", "prefetch.c"]
+)
 def test_brains_do_no_io(brain: str) -> None:
     text = (ROOT / "csrc" / brain).read_text()
     hands = r'#include "(loop|mpx|link|zlink|stream|zygote|relay|runner_\w+|bell)\.h"|#include <(sys/|unistd|poll|time)'
