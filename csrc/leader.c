@@ -351,15 +351,24 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     }
 }
 
-static void lose_task(struct leader *l, struct task *task, const struct wire_failure *failure)
+/* The task ends without an answer of its own. */
+static void lose_task(struct leader *l, struct task *task, enum wire_status status, const struct wire_failure *failure)
 {
     struct wire_failure record = *failure;
+    char late[64];
     record.rank = l->settings.rank;
     record.host = l->host_name;
     record.block = l->block_id;
+    if (status == WIRE_TIMEOUT) {
+        snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
+        record.detail = late;
+    }
     l->n_given--;
     l->n_timed -= task->timeout_ms > 0;
-    answer_failure(l, task->id, WIRE_WORKER_LOST, &record);
+    if (status == WIRE_CANCELLED)
+        answer(l, task->id, status, 0, NULL);
+    else
+        answer_failure(l, task->id, status, &record);
     task_free(task);
 }
 
@@ -367,48 +376,29 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
 {
     struct leader *l = arg;
     struct worker *w = &l->workers[worker];
+    struct task *task;
+    bool asked = w->state == LEAVING;
     take_back(l, w);
     l->n_retiring -= w->leave_by_us > 0;
     w->leave_by_us = 0;
-    if (w->state == READY) {
-        list_leave(l, w, w->given.n);
-        l->n_ready--;
-    } else if (w->state == STARTING && !w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
+    if (w->state == READY)
+        leave(l, w);
+    else if (w->state == STARTING && !w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
         char text[1100];
         snprintf(text, sizeof text, "no worker can be started (exit code %d, signal %d): %s", failure->exit_code,
                  failure->signal, failure->detail);
         failed(l, text);
     }
-    bool asked = w->state == LEAVING;
     w->state = ABSENT;
     w->n_done = 0;
-    struct task *task = task_pop(&w->given);
-    while (w->given.n) /* begun, too: one that wrote to its own pipe was not heard any more */
-        lose_task(l, task_pop(&w->given), failure);
     if (asked)
         log_debug("worker_retired rank=%u worker=%u pid=%u", l->settings.rank, worker, failure->pid);
     else
         log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", l->settings.rank, worker,
-                    failure->pid, failure->exit_code, failure->signal, task ? (long long)task->id : -1LL);
-    if (task) {
-        struct wire_failure record = *failure;
-        record.rank = l->settings.rank;
-        record.host = l->host_name;
-        record.block = l->block_id;
-        l->n_given--;
-        l->n_timed -= task->timeout_ms > 0;
-        bool meant = w->killed && w->killed_for == task->id;
-        char late[64];
-        if (meant && w->killed_with == WIRE_TIMEOUT) {
-            snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
-            record.detail = late;
-        }
-        if (meant && w->killed_with == WIRE_CANCELLED)
-            answer(l, task->id, WIRE_CANCELLED, 0, NULL);
-        else
-            answer_failure(l, task->id, meant ? w->killed_with : WIRE_WORKER_LOST, &record);
-        task_free(task);
-    }
+                    failure->pid, failure->exit_code, failure->signal,
+                    w->given.n ? (long long)w->given.first->id : -1LL);
+    while ((task = task_pop(&w->given))) /* several had begun if it wrote to its own pipe and was not heard any more */
+        lose_task(l, task, w->killed && w->killed_for == task->id ? w->killed_with : WIRE_WORKER_LOST, failure);
     w->killed = false;
     if (l->state == RUNNING) {
         w->state = STARTING;
