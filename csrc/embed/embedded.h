@@ -1,4 +1,4 @@
-/* embedded.h: the functions that are written in Python (xse/worker.py); build_embed.py declares the same to cffi.
+/* embedded.h: the functions that are written in Python (xse/worker.py); build_embed.py reads them here, for cffi.
  *
  * Each returns 1, or 0 when cffi could not call Python at all: then the process is of no use. They take the GIL. */
 #ifndef XSE_EMBEDDED_H
