@@ -142,11 +142,6 @@ void mpx_send(struct mpx *m, uint32_t to, struct msg *msg)
     ring(m, to);
 }
 
-bool mpx_sending(const struct mpx *m)
-{
-    return m->sending || m->to_self.n;
-}
-
 /* Sends that have left. The message may have become visible only now: ring again. */
 static bool finish_sends(struct mpx *m)
 {

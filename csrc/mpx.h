@@ -16,7 +16,6 @@ struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err
 /* Called from the loop for each message, in the order its rank sent them. The message is lent. */
 void mpx_on_message(struct mpx *mpx, void (*fn)(void *arg, uint32_t from, struct msg *msg), void *arg);
 void mpx_send(struct mpx *mpx, uint32_t to, struct msg *msg); /* takes the reference; `to` may be this rank */
-bool mpx_sending(const struct mpx *mpx); /* something has not left yet */
 /* MPI_Finalize, bounded: after timeout_s the process ends with exit_code wherever it is. Some MPIs hang there. */
 void mpx_close(struct mpx *mpx, unsigned timeout_s, int exit_code);
 
