@@ -136,15 +136,6 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class StopBlock:
-    """Request: end this block. Answered by Done when it has been told."""
-
-    name: ClassVar[str] = "stop_block"
-    block_id: str
-    grace_ms: int
-
-
-@dataclass(frozen=True)
 class Shutdown:
     """Request: end all blocks, then yourself. Answered by Done when the blocks have ended."""
 
@@ -159,7 +150,7 @@ class Done:
     found: bool = True
 
 
-Request = Config | Status | Hold | StopBlock | Shutdown
+Request = Config | Status | Hold | Shutdown
 Reply = StatusReply | Done
 Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown
 
@@ -175,7 +166,6 @@ _TYPES: dict[str, Any] = {
         Status,
         StatusReply,
         Hold,
-        StopBlock,
         Shutdown,
         Done,
     )

@@ -21,7 +21,6 @@ from xse import commands
             [commands.BlockInfo("0", "p", ["h"], 1, 2, 3, 4.5, False, True, "3.11.7")], ["0", "1"], 10, 2
         ),
         commands.Hold("0"),
-        commands.StopBlock("0", 100),
         commands.Shutdown(),
         commands.Done(False),
     ],

@@ -264,25 +264,20 @@ class Core:
                     block.held = True
                     self._place(block)
                 self._reply(number, commands.Done(block is not None))
-            case commands.StopBlock():
-                block = self._find(request.block_id)
-                if block:
-                    self._stop(block, now, request.grace_ms)
-                self._reply(number, commands.Done(block is not None))
             case commands.Shutdown():
                 self._shutdown = number
                 for block in self._blocks.values():
-                    self._stop(block, now, 0)
+                    self._stop(block, now)
                 self._done_if_over()
 
     def _find(self, name: str) -> Block | None:
         """By block id, or by the pool's."""
         return self._by_id.get(name) or next((b for b in self._blocks.values() if b.hello.pool_id == name), None)
 
-    def _stop(self, block: Block, now: float, grace_ms: int) -> None:
+    def _stop(self, block: Block, now: float) -> None:
         block.stopping = True
         self._place(block)
-        self._to_block(block, now, wire.Stop(now=grace_ms == 0, grace_ms=grace_ms), [])
+        self._to_block(block, now, wire.Stop(now=True), [])
 
     def _status(self, now: float) -> commands.StatusReply:
         blocks = [
