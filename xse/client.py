@@ -578,11 +578,17 @@ def _ended(code: int) -> str:
     return f"was killed by {errors.signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
 
-def error_of(status: wire.Status, failure: wire.Failure) -> Exception:
-    """A failure record as an exception of ours."""
+def error_of(
+    status: wire.Status,
+    failure: wire.Failure,
+    *,
+    worker_lost: type[errors.WorkerLost] = errors.WorkerLost,
+    manager_lost: type[errors.ManagerLost] = errors.ManagerLost,
+) -> Exception:
+    """A failure record as an exception of ours, or of these subclasses."""
     match status:
         case wire.Status.WORKER_LOST:
-            return errors.WorkerLost(
+            return worker_lost(
                 host=failure.host,
                 rank=failure.rank,
                 pid=failure.pid,
@@ -591,7 +597,7 @@ def error_of(status: wire.Status, failure: wire.Failure) -> Exception:
                 stderr=failure.detail,
             )
         case wire.Status.MANAGER_LOST:
-            return errors.ManagerLost(block=failure.block, hosts=failure.host, reason=failure.detail)
+            return manager_lost(block=failure.block, hosts=failure.host, reason=failure.detail)
         case wire.Status.TIMEOUT:
             return errors.TaskTimeout(f"{failure.detail} (pid {failure.pid}, rank {failure.rank} on {failure.host})")
         case wire.Status.TOO_LARGE:

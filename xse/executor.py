@@ -14,6 +14,7 @@ import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psutil
@@ -37,12 +38,11 @@ from parsl.serialize.errors import SerializationError
 from parsl.usage_tracking.api import UsageInformation
 from parsl.utils import RepresentationMixin
 
-from xse import commands, errors, launch, monitoring, parsl_codec, payload, place
-from xse.client import Client
+from xse import commands, errors, launch, monitoring, parsl_codec, parsl_errors, payload, place
+from xse.client import Client, error_of
 from xse.future import Future
 from xse.keys import new_keys
 from xse.options import PoolOptions
-from xse.parsl_errors import parsl_error
 from xse.scratch import make_scratch
 from xse.template import fill
 from xse.version import VERSION
@@ -260,7 +260,10 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             debug=self.worker_debug,
         )
         self._client = Client(
-            load=parsl_codec.load_result, on_event=self._on_event, make_error=parsl_error, name=self.label
+            load=parsl_codec.load_result,
+            on_event=self._on_event,
+            make_error=partial(error_of, worker_lost=parsl_errors.WorkerLost, manager_lost=parsl_errors.ManagerLost),
+            name=self.label,
         )
         self._client.start(config, self.interchange_launch_cmd)
         self._wait_until_listening()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 
-from xse import errors, wire
-from xse.client import error_of
+from xse import errors
 
 
 class WorkerLost(errors.WorkerLost, ParslWorkerLost):
@@ -35,20 +34,3 @@ class ManagerLost(errors.ManagerLost, ParslManagerLost):
         return self.hosts
 
     __str__ = errors.ManagerLost.__str__
-
-
-def parsl_error(status: wire.Status, failure: wire.Failure) -> Exception:
-    """The exception for a task that got no answer of its own."""
-    error = error_of(status, failure)
-    if isinstance(error, errors.WorkerLost):
-        error = WorkerLost(
-            host=error.host,
-            rank=error.rank,
-            pid=error.pid,
-            signal=error.signal,
-            exit_code=error.exit_code,
-            stderr=error.stderr,
-        )
-    elif isinstance(error, errors.ManagerLost):
-        error = ManagerLost(block=error.block, hosts=error.hosts, reason=error.reason)
-    return error

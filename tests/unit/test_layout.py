@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 #: From the ground up: a file may import those above it in this list and no others of the package.
 LAYERS = [
     {"version", "errors", "template", "keys", "place"},
-    {"wire", "scratch"},
+    {"wire", "scratch", "parsl_errors"},
     {"frames", "segments", "options"},
     {"payload"},
     {"stream", "commands", "by_value", "parsl_codec", "launch"},
     {"future", "local_block", "worker", "interchange.queue"},
     {"client", "chunks", "interchange.core", "monitoring"},
-    {"interchange.zap", "keeper", "parsl_errors"},
+    {"interchange.zap", "keeper"},
     {"interchange.door"},
     {"interchange.loop", "pool", "executor"},
     {"interchange.__main__", "cli.pool", "cli.mpi_worker_pool"},
