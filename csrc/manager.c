@@ -75,14 +75,6 @@ static void to_interchange(struct manager *m, struct msg *msg)
         m->host.to_interchange(m->host.arg, msg);
 }
 
-static void to_all(struct manager *m, struct msg *msg)
-{
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++)
-        if (!m->ranks[i].bye)
-            to_rank(m, &m->ranks[i], msg_ref(msg));
-    msg_unref(msg);
-}
-
 /* ---- who has room ----------------------------------------------------------------------------------------------- */
 
 static enum ring ring_of(const struct rank *r)
@@ -172,13 +164,9 @@ static void balance(struct manager *m)
     m->balance_at_us = INT64_MAX;
     if (m->state != RUNNING || m->queue.n || !m->rings[IDLE].n)
         return;
-    uint64_t idle = m->n_workers;
-    for (struct rank *r = m->rings[ROOM].first; r; r = r->next)
-        idle -= r->n_workers;
-    for (struct rank *r = m->rings[FULL].first; r; r = r->next)
-        idle -= r->n_workers;
+    uint64_t idle = 0;
     for (struct rank *r = m->rings[IDLE].first; r; r = r->next)
-        idle -= r->in_flight;
+        idle += r->n_workers - r->in_flight;
     for (int ring = ROOM; ring <= FULL; ring++)
         for (struct rank *r = m->rings[ring].first; r; r = r->next) {
             uint64_t waiting = r->in_flight - r->n_workers;
@@ -288,10 +276,11 @@ static void stop(struct manager *m, enum wire_bye code, const char *reason, uint
         return;
     if (by < m->stop_by_us)
         m->stop_by_us = by;
+    for (uint32_t i = 0; i < m->settings.n_ranks; i++)
+        if (!m->ranks[i].bye)
+            to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
     if (m->n_bye == m->settings.n_ranks)
         over(m);
-    else
-        to_all(m, msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
 }
 
 /* ---- what ranks say --------------------------------------------------------------------------------------------- */
