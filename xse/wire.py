@@ -148,6 +148,12 @@ class _Reader:
             raise WireError("RESERVED", "padding")
         return text
 
+    def rest(self, size: int) -> memoryview:
+        """What is left, which has to be so long."""
+        if len(self._body) - self._at > size:
+            raise WireError("HEAD", "bytes after the body")
+        return self.take(size)
+
     def end(self) -> None:
         if self._at != len(self._body):
             raise WireError("HEAD", "bytes after the body")
@@ -476,30 +482,21 @@ def _column(code: str, data: memoryview) -> array[int]:
     return column
 
 
-def _sized(body: memoryview, size: int) -> None:
-    if len(body) < size:
-        raise WireError("SHORT", "the body ends inside a column")
-    if len(body) > size:
-        raise WireError("HEAD", "bytes after the body")
-
-
 def _items_within_limit(longest: int) -> None:
     if longest > MAX_ITEM:
         raise WireError("LENGTH", f"an item of {longest} bytes")
 
 
-def _read_tasks(p: _Preamble, body: memoryview) -> Tasks:
-    if len(body) < 8:
-        raise WireError("SHORT", "the body ends inside a field")
-    n_functions, n_runs = _TWO.unpack_from(body)
+def _read_tasks(p: _Preamble, r: _Reader) -> Tasks:
+    n_functions, n_runs = r.unpack(_TWO)
     if not 1 <= n_runs <= p.n or not 1 <= n_functions <= n_runs:
         raise WireError("RANGE", f"{n_functions} functions, {n_runs} runs, {p.n} tasks")
-    runs_at = 8 + n_functions * _FUNCTION.size
+    runs_at = n_functions * _FUNCTION.size
     ids_at = runs_at + n_runs * _RUN.size
     lengths_at = ids_at + 8 * p.n
     end = lengths_at + 4 * p.n
-    _sized(body, end + (-end % 8))
-    functions = tuple(map(Function._make, _FUNCTION.iter_unpack(body[8:runs_at])))
+    body = r.rest(end + (-end % 8))
+    functions = tuple(map(Function._make, _FUNCTION.iter_unpack(body[:runs_at])))
     runs = []
     n_tasks = 0
     for function, n, priority, timeout_ms, codec, reserved in _RUN.iter_unpack(body[runs_at:ids_at]):
@@ -521,9 +518,9 @@ def _read_tasks(p: _Preamble, body: memoryview) -> Tasks:
     return tasks
 
 
-def _read_results(p: _Preamble, body: memoryview) -> Results:
+def _read_results(p: _Preamble, r: _Reader) -> Results:
     n = p.n
-    _sized(body, 17 * n + (-17 * n % 8))
+    body = r.rest(17 * n + (-17 * n % 8))
     statuses = bytes(body[16 * n : 17 * n])
     if max(statuses) > max(Status):
         raise WireError("RANGE", f"status {max(statuses)}")
@@ -537,21 +534,9 @@ def _read_results(p: _Preamble, body: memoryview) -> Results:
     return results
 
 
-def _read_cancel(p: _Preamble, body: memoryview) -> Cancel:
-    _sized(body, 8 * p.n)
-    return Cancel(_column("Q", body), bool(p.flags))
-
-
-def _read_started(p: _Preamble, body: memoryview) -> Started:
-    _sized(body, 8 * p.n)
-    return Started(_column("Q", body))
-
-
-def _read_register(p: _Preamble, body: memoryview) -> Register:
-    r = _Reader(body)
+def _read_register(p: _Preamble, r: _Reader) -> Register:
     block_id, pool_id, xse, python, mpi, zmq = (r.text() for _ in range(6))
     nodes = tuple(_read_node(r) for _ in range(p.n))
-    r.end()
     return Register(block_id, pool_id, xse, python, mpi, zmq, nodes)
 
 
@@ -560,68 +545,31 @@ def _checked_heartbeat(period_ms: int, threshold_ms: int, codec: int) -> None:
         raise WireError("RANGE", f"heartbeat {period_ms} ms, threshold {threshold_ms} ms, codec {codec}")
 
 
-def _read_welcome(p: _Preamble, body: memoryview) -> Welcome:
-    r = _Reader(body)
+def _read_welcome(p: _Preamble, r: _Reader) -> Welcome:
     period_ms, threshold_ms, codec, reserved = r.unpack(_FOUR)
     _checked_heartbeat(period_ms, threshold_ms, codec)
     if reserved:
         raise WireError("RESERVED", "in WELCOME")
-    r.end()
     return Welcome(period_ms, threshold_ms, codec, p.payload_length)
 
 
-def _read_refuse(p: _Preamble, body: memoryview) -> Refuse:
-    r = _Reader(body)
-    refuse = Refuse(RefuseCode(p.n), r.text())
-    r.end()
-    return refuse
-
-
-def _read_credit(p: _Preamble, body: memoryview) -> Credit:
-    r = _Reader(body)
+def _read_credit(p: _Preamble, r: _Reader) -> Credit:
     n_workers, task_us = r.unpack(_TWO)
-    r.end()
     return Credit(p.n, n_workers, task_us, bool(p.flags))
 
 
-def _read_bye(p: _Preamble, body: memoryview) -> Bye:
-    r = _Reader(body)
+def _read_bye(p: _Preamble, r: _Reader) -> Bye:
     bye = Bye(ByeCode(p.n), r.text(), p.payload_length)
-    r.end()
+    r.end()  # comes before the payload's length
     if bye.code != ByeCode.SETUP_RAISED and p.payload_length:
         raise WireError("LENGTH", "a payload with this code")
     return bye
 
 
-def _read_node_message(_: _Preamble, body: memoryview) -> Node:
-    r = _Reader(body)
-    node = Node(_read_node(r), r.text())
-    r.end()
-    return node
-
-
-def _read_start(p: _Preamble, body: memoryview) -> Start:
-    r = _Reader(body)
+def _read_start(p: _Preamble, r: _Reader) -> Start:
     period_ms, threshold_ms, codec, first_worker = r.unpack(_FOUR)
     _checked_heartbeat(period_ms, threshold_ms, codec)
-    block_id, pool_id = r.text(), r.text()
-    r.end()
-    return Start(p.n, period_ms, threshold_ms, codec, first_worker, block_id, pool_id, p.payload_length)
-
-
-def _read_log(p: _Preamble, body: memoryview) -> Log:
-    r = _Reader(body)
-    log = Log(p.n, r.text())
-    r.end()
-    return log
-
-
-def _bodyless(make: Callable[[_Preamble], Message]) -> Callable[[_Preamble, memoryview], Message]:
-    def read(p: _Preamble, body: memoryview) -> Message:
-        _sized(body, 0)
-        return make(p)
-
-    return read
+    return Start(p.n, period_ms, threshold_ms, codec, first_worker, r.text(), r.text(), p.payload_length)
 
 
 _ANY = range(UINT32_MAX + 1)
@@ -629,25 +577,25 @@ _ITEMS = range(1, MAX_ITEMS + 1)
 _NONE = range(1)
 
 # type: (the one flag it knows, counts it allows, longest payload or None where the items say it, reader)
-_TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble, memoryview], Message]]] = {
+_TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble, _Reader], Message]]] = {
     Type.TASKS: (0, _ITEMS, None, _read_tasks),
     Type.RESULTS: (0, _ITEMS, None, _read_results),
-    Type.CANCEL: (1, _ITEMS, 0, _read_cancel),
-    Type.STARTED: (0, _ITEMS, 0, _read_started),
-    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, _bodyless(lambda p: Recall(p.n))),
+    Type.CANCEL: (1, _ITEMS, 0, lambda p, r: Cancel(_column("Q", r.take(8 * p.n)), bool(p.flags))),
+    Type.STARTED: (0, _ITEMS, 0, lambda p, r: Started(_column("Q", r.take(8 * p.n)))),
+    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, lambda p, _: Recall(p.n)),
     Type.REGISTER: (0, _ITEMS, 0, _read_register),
     Type.WELCOME: (0, _NONE, MAX_ITEM, _read_welcome),
-    Type.REFUSE: (0, range(1, 5), 0, _read_refuse),
-    Type.HEARTBEAT: (0, _NONE, 0, _bodyless(lambda _: Heartbeat())),
+    Type.REFUSE: (0, range(1, 5), 0, lambda p, r: Refuse(RefuseCode(p.n), r.text())),
+    Type.HEARTBEAT: (0, _NONE, 0, lambda *_: Heartbeat()),
     Type.CREDIT: (1, _ANY, 0, _read_credit),
-    Type.STOP: (1, _ANY, 0, _bodyless(lambda p: Stop(bool(p.flags), p.n))),
+    Type.STOP: (1, _ANY, 0, lambda p, _: Stop(bool(p.flags), p.n)),
     Type.BYE: (0, range(5), MAX_ITEM, _read_bye),
-    Type.NODE: (0, _NONE, 0, _read_node_message),
+    Type.NODE: (0, _NONE, 0, lambda _, r: Node(_read_node(r), r.text())),
     Type.START: (0, _ITEMS, MAX_ITEM, _read_start),
-    Type.LOG: (0, range(4), 0, _read_log),
-    Type.REQUEST: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Request(p.n, p.payload_length))),
-    Type.REPLY: (0, _ANY, MAX_ITEM, _bodyless(lambda p: Reply(p.n, p.payload_length))),
-    Type.EVENT: (0, _NONE, MAX_ITEM, _bodyless(lambda p: Event(p.payload_length))),
+    Type.LOG: (0, range(4), 0, lambda p, r: Log(p.n, r.text())),
+    Type.REQUEST: (0, _ANY, MAX_ITEM, lambda p, _: Request(p.n, p.payload_length)),
+    Type.REPLY: (0, _ANY, MAX_ITEM, lambda p, _: Reply(p.n, p.payload_length)),
+    Type.EVENT: (0, _NONE, MAX_ITEM, lambda p, _: Event(p.payload_length)),
 }
 
 
@@ -690,7 +638,9 @@ def decode(head: Buffer, payload_length: int) -> Message:
         raise WireError("HEAD", f"{len(head)} bytes, not {head_length}")
     if count not in counts:
         raise WireError("COUNT", str(count))
-    message = read(_Preamble(flags, count, said, head), memoryview(head)[_PREAMBLE.size :])
+    reader = _Reader(memoryview(head)[_PREAMBLE.size :])
+    message = read(_Preamble(flags, count, said, head), reader)
+    reader.end()
     if longest is not None and said > longest:
         raise WireError("LENGTH", f"payload of {said} bytes")
     if said != payload_length or said > MAX_PAYLOAD:
