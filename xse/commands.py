@@ -65,12 +65,10 @@ class BlockUp:
     block_id: str
     pool_id: str
     hosts: list[str]  # one for each rank
-    pids: list[int]
     n_cores: list[int]
     memory: list[int]  # bytes
     n_workers: list[int]
     python_version: str
-    mpi: str
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,6 @@ class BlockInfo:
     pool_id: str
     hosts: list[str]
     n_workers: int
-    capacity: int
     n_tasks: int
     idle_s: float
     held: bool

@@ -13,12 +13,12 @@ from xse import commands
         commands.Config("r", "/s", "1", "3.11.7", 5, addresses=["h"], port_range=[1, 2]),
         commands.Listening([54_000]),
         commands.CannotListen("no port"),
-        commands.BlockUp("0", "p", ["h"], [1], [2], [3], [4], "3.11.7", "MPI"),
+        commands.BlockUp("0", "p", ["h"], [2], [3], [4], "3.11.7"),
         commands.BlockReady("0", 4),
         commands.BlockDown("0", -1, "gone", 3),
         commands.Status(),
         commands.StatusReply(
-            [commands.BlockInfo("0", "p", ["h"], 1, 2, 3, 4.5, False, True, "3.11.7")], ["0", "1"], 10, 2
+            [commands.BlockInfo("0", "p", ["h"], 1, 3, 4.5, False, True, "3.11.7")], ["0", "1"], 10, 2
         ),
         commands.Hold("0"),
         commands.Shutdown(),

@@ -127,7 +127,7 @@ def test_a_block_is_welcomed_with_the_setup_and_the_executor_is_told() -> None:
     world.register("0")
     assert world.to_block("0", wire.Welcome) == [wire.Welcome(30_000, 120_000, 0, 10)]
     assert world.events() == [
-        commands.BlockUp("0", "p0", ["host0"], [1], [1], [1], [1], "3.11.2", "MPI"),
+        commands.BlockUp("0", "p0", ["host0"], [1], [1], [1], "3.11.2"),
     ]
 
 

@@ -286,7 +286,6 @@ class Core:
                 pool_id=b.hello.pool_id,
                 hosts=[n.host for n in b.hello.nodes],
                 n_workers=b.n_workers,
-                capacity=b.capacity,
                 n_tasks=len(b.in_flight),
                 idle_s=0.0 if b.in_flight else now - b.last_answer,
                 held=b.held,
@@ -324,12 +323,10 @@ class Core:
                 block_id=hello.block_id,
                 pool_id=hello.pool_id,
                 hosts=[n.host for n in nodes],
-                pids=[n.pid for n in nodes],
                 n_cores=[n.n_cores for n in nodes],
                 memory=[n.memory for n in nodes],
                 n_workers=[n.n_workers for n in nodes],
                 python_version=hello.python_version,
-                mpi=hello.mpi,
             )
         )
 
