@@ -28,8 +28,6 @@ SCRIPT = """
 
     @python_app
     def square(x):
-        import time
-        time.sleep(0.5)
         return x * x
 
     @python_app
