@@ -8,21 +8,12 @@ import pytest
 
 from tests.cluster.test_hosts import over_ssh
 from tests.support import testbed
+from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from xse import ManagerLost, PoolExecutor
 
 
-def wait_for(path: str, started: str) -> str:
-    import os
-    import time
-
-    open(started, "w").close()
-    while not os.path.exists(path):
-        time.sleep(0.05)
-    return os.uname().nodename
-
-
-def test_a_network_that_heals_in_time_costs_nothing(mpi: str, tmp_path: Path, go: Path) -> None:
+def test_a_network_that_heals_in_time_costs_nothing(mpi: str, go: Path) -> None:
     with PoolExecutor(
         1,
         launch_cmd=over_ssh(mpi, "node01"),
@@ -30,19 +21,19 @@ def test_a_network_that_heals_in_time_costs_nothing(mpi: str, tmp_path: Path, go
         heartbeat_period=1,
         heartbeat_threshold=30,
     ) as pool:
-        future = pool.submit(wait_for, str(go), str(tmp_path / "started"))
-        eventually((tmp_path / "started").exists, "it runs")
+        future = pool.submit(wait_for, go)
+        eventually(lambda: n_waiting(go), "it runs")
         testbed.hosts("cut", "node01", "login")
         go.touch()  # the answer finds no way
         with pytest.raises(TimeoutError):
             future.result(3)
         testbed.hosts("heal", "node01", "login")
-        assert future.result(30) == "node01"
+        assert future.result(30).host == "node01"
         assert pool.submit(abs, -1).result(30) == 1
 
 
 def test_a_network_that_stays_cut_costs_the_block_and_its_pool_ends_itself(
-    mpi: str, tmp_path: Path, go: Path, all_nodes_up: None
+    mpi: str, go: Path, all_nodes_up: None
 ) -> None:
     with PoolExecutor(
         1,
@@ -51,8 +42,8 @@ def test_a_network_that_stays_cut_costs_the_block_and_its_pool_ends_itself(
         heartbeat_period=1,
         heartbeat_threshold=4,
     ) as pool:
-        future = pool.submit(wait_for, str(go), str(tmp_path / "started"))
-        eventually((tmp_path / "started").exists, "it runs")
+        future = pool.submit(wait_for, go)
+        eventually(lambda: n_waiting(go), "it runs")
         testbed.hosts("cut", "node01", "login")
         with pytest.raises(ManagerLost):
             future.result(15)

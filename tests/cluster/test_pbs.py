@@ -18,6 +18,7 @@ from parsl.config import Config
 from parsl.providers import PBSProProvider
 
 from tests.support import testbed
+from tests.support.tasks import meet
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor
 
@@ -69,14 +70,6 @@ def pbs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_block_runs_on_the_nodes_that_pbs_gives_it(mpi: str, pbs: Path, tmp_path: Path) -> None:
-    @python_app
-    def where(i: int) -> str:
-        import os
-        import time
-
-        time.sleep(0.01)
-        return os.uname().nodename
-
     provider = PBSProProvider(
         queue="small",
         account="science",
@@ -91,7 +84,8 @@ def test_a_block_runs_on_the_nodes_that_pbs_gives_it(mpi: str, pbs: Path, tmp_pa
     executor = ExtremeScaleExecutor(provider=provider, workers_per_rank=1)
     with parsl.load(Config(executors=[executor], run_dir=str(tmp_path / "runs"), strategy_period=0.5)) as dfk:
         eventually(lambda: executor.connected_workers == 2, "both nodes work", 30, executor.connected_managers)
-        assert {f.result() for f in [where(i) for i in range(50)]} == {"node03", "node04"}
+        places = [f.result() for f in [python_app(meet)(tmp_path / "meeting", 2) for _ in range(2)]]
+        assert {p.host for p in places} == {"node03", "node04"}
         (script,) = (p for p in Path(dfk.run_dir, "submit_scripts").iterdir() if not p.suffix.startswith(".std"))
         text = script.read_text()
         (arguments,) = (p.read_text() for p in pbs.glob("*.arguments"))

@@ -18,6 +18,7 @@ from parsl.providers import SlurmProvider
 
 from tests.conftest import pools
 from tests.support import testbed
+from tests.support.tasks import meet, wait_for
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, ManagerLost
 
@@ -64,12 +65,11 @@ def all_connected(executor: ExtremeScaleExecutor, blocks: int) -> None:
 
 
 @python_app
-def where(i: int, seconds: float) -> tuple[str, int]:
-    import os
+def work(i: int, seconds: float) -> int:
     import time
 
     time.sleep(seconds)
-    return os.uname().nodename, i
+    return i
 
 
 def nodes_of(job: str) -> list[str]:
@@ -83,33 +83,33 @@ def nodes_of(job: str) -> list[str]:
 def test_two_blocks_run_on_their_nodes_with_one_connection_each(mpi: str, tmp_path: Path, launcher: str) -> None:
     with running(tmp_path, launcher) as executor:
         all_connected(executor, 2)
-        results = [f.result() for f in [where(i, 0.01) for i in range(200)]]
+        places = [f.result() for f in [python_app(meet)(tmp_path / "meeting", 4) for _ in range(4)]]
         hosts = [m["hosts"] for m in executor.connected_managers()]
         allocated = [nodes_of(job) for job in executor.blocks_to_job_id.values()]
         (port,) = executor._ports
         connections = [
             c for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == psutil.CONN_ESTABLISHED
         ]
-    assert sorted(i for _, i in results) == list(range(200))
-    assert {node for node, _ in results} == {"node01", "node02", "node03", "node04"}
+    assert sorted(p.host for p in places) == ["node01", "node02", "node03", "node04"]
     assert sorted(map(sorted, hosts)) == sorted(allocated)
     assert len(connections) == 2
     assert len({c.raddr.ip for c in connections}) == 2
 
 
-def test_blocks_are_scaled_out_and_the_idle_one_is_scaled_in(mpi: str, tmp_path: Path) -> None:
+def test_blocks_are_scaled_out_and_the_idle_one_is_scaled_in(mpi: str, tmp_path: Path, go: Path) -> None:
     with running(tmp_path, "srun", blocks=1) as executor:
         all_connected(executor, 1)
         executor.scale_out(1)
         all_connected(executor, 2)
         (busy,) = {m["block_id"] for m in executor.connected_managers() if m["tasks"] > 0} or {None}
         assert busy is None
-        task = where(1, 3.0)
+        task = python_app(wait_for)(go)
         eventually(lambda: [m for m in executor.connected_managers() if m["tasks"]], "it runs")
         (busy,) = {m["block_id"] for m in executor.connected_managers() if m["tasks"] > 0}
         (ended,) = executor.scale_in(1)
         assert ended != busy
-        assert task.result()[1] == 1
+        go.touch()
+        assert task.result().block == busy
         eventually(lambda: len(executor.connected_managers()) == 1, "one block is left")
 
 
@@ -131,13 +131,13 @@ def test_a_lost_block_costs_no_answer_with_retries(
 ) -> None:
     with running(tmp_path, "srun") as executor:
         all_connected(executor, 2)
-        futures = [where(i, 0.02) for i in range(500)]
+        futures = [work(i, 0.02) for i in range(500)]
         eventually(lambda: sum(f.done() for f in futures) >= 50, "work is under way")
         fault(executor, "1")
         start = time.monotonic()
         eventually(lambda: "1" not in {m["block_id"] for m in executor.connected_managers()}, "the loss is noticed", 30)
         noticed = time.monotonic() - start
-        assert sorted(f.result()[1] for f in futures) == list(range(500))
+        assert sorted(f.result() for f in futures) == list(range(500))
         done = time.monotonic() - start
         retried = Counter(f.task_record["fail_count"] for f in futures)
         print(
@@ -155,26 +155,17 @@ def test_a_block_whose_time_is_up_costs_no_answer_with_retries(
     with running(tmp_path, "srun") as executor:
         all_connected(executor, 2)
         testbed.run(["scontrol", "update", f"jobid={executor.blocks_to_job_id['1']}", "timelimit=1"])
-        futures = [where(i, 0.8) for i in range(500)]
+        futures = [work(i, 0.8) for i in range(500)]
         eventually(lambda: len(executor.connected_managers()) == 1, "the block's time is up", 110)
         assert not all(f.done() for f in futures)
         executor.scale_out(1)
-        assert sorted(f.result()[1] for f in futures) == list(range(500))
+        assert sorted(f.result() for f in futures) == list(range(500))
 
 
 def test_without_retries_what_a_lost_block_had_fails_with_manager_lost(mpi: str, tmp_path: Path, go: Path) -> None:
-    @python_app
-    def wait_for(path: str) -> str:
-        import os
-        import time
-
-        while not os.path.exists(path):
-            time.sleep(0.05)
-        return os.uname().nodename
-
     with running(tmp_path, "srun", retries=0) as executor:
         all_connected(executor, 2)
-        futures = [wait_for(str(go)) for _ in range(4)]
+        futures = [python_app(wait_for)(go) for _ in range(4)]
         eventually(lambda: sum(m["tasks"] for m in executor.connected_managers()) == 4, "each worker has a task")
         scancel(executor, "1")
         eventually(lambda: sum(f.done() for f in futures) == 2, "the block's tasks are told of", 30)

@@ -24,6 +24,7 @@ from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 from parsl.usage_tracking.api import get_parsl_usage
 
+from tests.support.tasks import wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import ExtremeScaleExecutor
@@ -174,7 +175,7 @@ def test_prefetch_capacity_caps_what_a_block_holds(mpi: str, tmp_path: Path) -> 
     with started(tmp_path, prefetch_capacity=3) as executor:
         for future in [executor.submit(sample.double, {}, i) for i in range(200)]:  # so that they are known to be short
             future.result()
-        blockers = [executor.submit(wait_for, {}, str(tmp_path / "go")) for _ in range(50)]
+        blockers = [executor.submit(wait_for, {}, tmp_path / "go") for _ in range(50)]
         eventually(lambda: executor.connected_managers()[0]["tasks"] >= 1, "one runs")
         most = max(executor.connected_managers()[0]["tasks"] for _ in range(20))
         (tmp_path / "go").touch()
@@ -183,21 +184,13 @@ def test_prefetch_capacity_caps_what_a_block_holds(mpi: str, tmp_path: Path) -> 
     assert most <= 4
 
 
-def wait_for(path: str) -> None:
-    import os
-    import time
-
-    while not os.path.exists(path):
-        time.sleep(0.01)
-
-
 def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path: Path) -> None:
     with started(tmp_path, drain_period=5) as executor:
-        running = executor.submit(wait_for, {}, str(tmp_path / "go"))
+        running = executor.submit(wait_for, {}, tmp_path / "go")
         eventually(lambda: executor.connected_managers()[0]["draining"], "it drains")
         waiting = executor.submit(sample.double, {}, 21)
         (tmp_path / "go").touch()
-        assert running.result(20) is None
+        assert running.result(20).block == "0"
         eventually(lambda: not executor.connected_managers(), "it has ended")
         executor.scale_out(1)
         assert waiting.result(30) == 42
@@ -249,7 +242,7 @@ def test_start_may_be_called_again_and_shutdown_too_even_before_start(mpi: str, 
 
 def test_hold_worker_takes_no_more_and_what_runs_ends_normally(mpi: str, tmp_path: Path) -> None:
     with started(tmp_path, blocks=2) as executor:
-        running = [executor.submit(wait_for, {}, str(tmp_path / "go")) for _ in range(2)]
+        running = [executor.submit(wait_for, {}, tmp_path / "go") for _ in range(2)]
         eventually(lambda: all(m["tasks"] == 1 for m in executor.connected_managers()), "both blocks work")
         held, other = executor.connected_managers()
         executor.hold_worker(held["manager"])
@@ -271,7 +264,7 @@ def test_scale_in_takes_named_blocks_and_without_force_only_idle_ones(mpi: str, 
     with started(tmp_path, blocks=3) as executor:
         assert executor.scale_in(1, block_ids=["1"]) == ["1"]
         eventually(lambda: len(executor.connected_managers()) == 2, "two are left")
-        running = [executor.submit(wait_for, {}, str(tmp_path / "go")) for _ in range(2)]
+        running = [executor.submit(wait_for, {}, tmp_path / "go") for _ in range(2)]
         eventually(lambda: all(m["tasks"] == 1 for m in executor.connected_managers()), "both work")
         assert executor.scale_in(2, force=False) == []
         assert executor.scale_in(2, max_idletime=0.0) == []
@@ -295,7 +288,7 @@ def test_connected_managers_has_htexs_keys_and_hosts_and_ranks(mpi: str, tmp_pat
 
 def test_outstanding_and_tasks_and_task_ids(mpi: str, tmp_path: Path) -> None:
     with started(tmp_path) as executor:
-        futures = [executor.submit(wait_for, {}, str(tmp_path / "go")) for _ in range(5)]
+        futures = [executor.submit(wait_for, {}, tmp_path / "go") for _ in range(5)]
         assert executor.outstanding() == 5
         assert set(executor.tasks) == {f.parsl_executor_task_id for f in futures}
         (tmp_path / "go").touch()
@@ -306,7 +299,7 @@ def test_outstanding_and_tasks_and_task_ids(mpi: str, tmp_path: Path) -> None:
 
 def test_a_bad_state_fails_all_open_futures_once_and_every_later_submit(mpi: str, tmp_path: Path) -> None:
     with started(tmp_path) as executor:
-        futures = [executor.submit(wait_for, {}, str(tmp_path / "go")) for _ in range(5)]
+        futures = [executor.submit(wait_for, {}, tmp_path / "go") for _ in range(5)]
         reason = RuntimeError("no more")
         executor.set_bad_state_and_fail_all(reason)
         executor.set_bad_state_and_fail_all(RuntimeError("again"))
@@ -333,7 +326,7 @@ def test_it_is_an_htex_to_parsls_strategies_and_scales_in_when_idle(mpi: str, tm
         executors=[executor], run_dir=str(tmp_path), strategy="htex_auto_scale", strategy_period=0.1, max_idletime=0.5
     )
     with parsl.load(config):
-        futures = [python_app(wait_for)(str(tmp_path / "go")) for _ in range(2)]
+        futures = [python_app(wait_for)(tmp_path / "go") for _ in range(2)]
         eventually(lambda: len(executor.connected_managers()) == 2, "two blocks for two tasks", 30)
         (tmp_path / "go").touch()
         for future in futures:

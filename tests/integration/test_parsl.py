@@ -24,6 +24,7 @@ from parsl.launchers import SimpleLauncher, SrunLauncher
 from parsl.providers import LocalProvider, SlurmProvider
 
 from tests.support.processes import ours, ours_but
+from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, ManagerLost, TaskTimeout, WorkerLost, launch
 
@@ -85,17 +86,6 @@ def where() -> Any:
 
 
 @python_app
-def wait_for(path: str) -> Any:
-    import os
-    import time
-
-    open(f"{path}-{os.getpid()}", "w").close()
-    while not os.path.exists(path):
-        time.sleep(0.01)
-    return os.environ["PARSL_WORKER_BLOCK_ID"]
-
-
-@python_app
 def die(number: int) -> None:
     import os
 
@@ -105,10 +95,10 @@ def die(number: int) -> None:
 def test_two_blocks_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
     executor = local(2, max_workers_per_node=2)
     load(executor)
-    futures = [wait_for(str(tmp_path / "go")) for _ in range(4)]
-    eventually(lambda: len(list(tmp_path.glob("go-*"))) == 4, "four workers of two blocks run at once")
+    futures = [python_app(wait_for)(tmp_path / "go") for _ in range(4)]
+    eventually(lambda: n_waiting(tmp_path / "go") == 4, "four workers of two blocks run at once")
     (tmp_path / "go").touch()
-    assert sorted(f.result() for f in futures) == ["0", "0", "1", "1"]
+    assert sorted(f.result().block for f in futures) == ["0", "0", "1", "1"]
     assert sorted(executor.connected_blocks()) == ["0", "1"]
     assert executor.connected_workers == 4
     assert executor.workers_per_node == 2
@@ -156,8 +146,8 @@ def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, loa
 
     executor = local(2, max_workers_per_node=1)
     load(executor, retries=2, retry_handler=handler)
-    futures = [wait_for(str(tmp_path / "go")) for _ in range(2)]
-    eventually(lambda: len(list(tmp_path.glob("go-*"))) == 2, "both blocks run a task")
+    futures = [python_app(wait_for)(tmp_path / "go") for _ in range(2)]
+    eventually(lambda: n_waiting(tmp_path / "go") == 2, "both blocks run a task")
     pools = [p for p in ours() if p.title.startswith(os.environ["XSE_POOL"])]
     lost = next(p for p in pools if "block-0.connect" in p.title and str(tmp_path) in p.title)
     os.kill(lost.pid, signal.SIGKILL)
@@ -165,7 +155,7 @@ def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, loa
     assert isinstance(seen[0], ParslManagerLost)
     assert isinstance(seen[0], ManagerLost)
     (tmp_path / "go").touch()
-    assert [f.result() for f in futures].count("1") == 2
+    assert [f.result().block for f in futures] == ["1", "1"]
 
 
 def test_a_block_that_cannot_start_is_missing_and_told_why(mpi: str, load: Any) -> None:
@@ -180,8 +170,8 @@ def test_a_block_that_cannot_start_is_missing_and_told_why(mpi: str, load: Any) 
 def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
     executor = local(max_workers_per_node=1)
     load(executor)
-    future = wait_for(str(tmp_path / "go"))
-    eventually(lambda: list(tmp_path.glob("go-*")), "it runs")
+    future = python_app(wait_for)(tmp_path / "go")
+    eventually(lambda: n_waiting(tmp_path / "go"), "it runs")
     os.kill(executor._client.interchange_pid, signal.SIGKILL)
     with pytest.raises(Exception, match="was killed by SIGKILL") as caught:
         future.result()
@@ -329,17 +319,9 @@ def test_tasks_of_a_lower_priority_number_run_first(mpi: str, tmp_path: Path, ta
         with open(path, "a") as file:
             file.write(f"{number}\n")
 
-    @python_app
-    def wait_for(path: str) -> None:
-        import os
-        import time
-
-        while not os.path.exists(path):
-            time.sleep(0.01)
-
     executor = ExtremeScaleExecutor(workers_per_rank=1, prefetch_capacity=0)
     with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
-        first = wait_for(str(tmp_path / "go"))
+        first = python_app(wait_for)(tmp_path / "go")
         eventually(lambda: sum(m["tasks"] for m in executor.connected_managers()) == 1, "the worker has a task")
         numbers = [(7 * i) % tasks for i in range(tasks)]
         futures = [note(str(tmp_path / "order"), n, parsl_resource_specification={"priority": n}) for n in numbers]

@@ -1,1 +1,1 @@
-"""What several tests need: waiting for a condition, and knowing what runs."""
+"""What several tests need: waiting for a condition, tasks that wait, and knowing what runs."""

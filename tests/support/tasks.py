@@ -1,0 +1,59 @@
+"""Tasks that wait: until the test lets them go on, or for each other. Workers import this, so it takes little along."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+LONGEST = 100.0  # seconds: longer than a test waits for anything
+
+
+class Where(NamedTuple):
+    """Where a task ran."""
+
+    host: str
+    block: str
+    pid: int
+
+
+def here() -> Where:
+    return Where(os.uname().nodename, os.environ["PARSL_WORKER_BLOCK_ID"], os.getpid())
+
+
+def wait_for(go: Path) -> Where:
+    """Ends when the file ``go`` is there; until then ``n_waiting`` counts it."""
+    _come(go.with_suffix(".waiting"))
+    _until(go.exists, f"{go} has not come")
+    return here()
+
+
+def n_waiting(go: Path) -> int:
+    """In how many workers tasks wait for ``go``, or have waited."""
+    return _n_come(go.with_suffix(".waiting"))
+
+
+def meet(place: Path, n: int) -> Where:
+    """Ends when n tasks have come to this directory: in n workers, at the same time."""
+    _come(place)
+    _until(lambda: _n_come(place) >= n, f"not all {n} have come to {place}")
+    return here()
+
+
+def _come(place: Path) -> None:
+    place.mkdir(exist_ok=True)
+    (place / f"{os.uname().nodename}-{os.getpid()}").touch()
+
+
+def _n_come(place: Path) -> int:
+    return len(list(place.glob("*")))
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + LONGEST
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(otherwise)
+        time.sleep(0.01)
