@@ -201,7 +201,7 @@ def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) 
     command = [sys.executable, "script.py"]
     before = {p.pid for p in ours()}
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as script:
-        eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs")
+        eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs", 60)
         script.kill()
     eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
 
