@@ -23,6 +23,7 @@ from parsl.logconfigs.file import FileLogging
 from parsl.logconfigs.json import JSONLogging
 from parsl.providers import LocalProvider
 
+from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor
 
@@ -40,15 +41,6 @@ def mark(directory: str, value: int) -> int:
 
     tempfile.mkstemp(dir=directory)
     return value * value
-
-
-def wait_for(path: str) -> None:
-    import os
-    import time
-
-    open(f"{path}-{os.getpid()}", "w").close()
-    while not os.path.exists(path):
-        time.sleep(0.01)
 
 
 def spin(seconds: float, walltime: float = 0.2) -> None:
@@ -88,8 +80,8 @@ def test_strategy_simple_adds_blocks_for_the_tasks_there_are(mpi: str, tmp_path:
     executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider)
     with loaded(tmp_path, executor, strategy="simple", max_idletime=0.5):
         app, go = python_app(wait_for), tmp_path / "go"
-        futures = [app(str(go)) for _ in range(3)]
-        eventually(lambda: len(list(tmp_path.glob("go-*"))) == 3, "three blocks run three tasks at once", 30)
+        futures = [app(go) for _ in range(3)]
+        eventually(lambda: n_waiting(go) == 3, "three blocks run three tasks at once", 30)
         go.touch()
         for future in futures:
             future.result()
@@ -102,8 +94,8 @@ def test_without_a_strategy_the_first_blocks_are_all_there_is(mpi: str, tmp_path
     executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider)
     with loaded(tmp_path, executor, strategy="none"):
         app, go = python_app(wait_for), tmp_path / "go"
-        futures = [app(str(go)) for _ in range(6)]
-        eventually(lambda: len(list(tmp_path.glob("go-*"))) == 2, "two blocks run two tasks", 30)
+        futures = [app(go) for _ in range(6)]
+        eventually(lambda: n_waiting(go) == 2, "two blocks run two tasks", 30)
         go.touch()
         for future in futures:
             future.result()
