@@ -427,6 +427,7 @@ int main(int argc, char **argv)
     struct err err;
     uint64_t random;
     title_init(argc, argv);
+    mem_keep();
     if (read_options(&pool, argc, argv, &err))
         return fail(&err);
     if (pool.options.help || pool.options.version) {

@@ -1,5 +1,6 @@
 #include "mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,4 +48,14 @@ char *mem_text(const char *text)
 void mem_free(void *p)
 {
     free(p);
+}
+
+/* Large payloads come one after the other; to give each one's pages back, and have them cleared for the next, took as long
+ * as to copy it. These are the limits to which glibc moves by itself in time. */
+void mem_keep(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+#endif
 }

@@ -15,4 +15,7 @@ char *mem_text(const char *text); /* a copy; NULL stays NULL */
 char *mem_text_n(const char *text, size_t n); /* a copy of n bytes, ended with NUL */
 void mem_free(void *p);
 
+/* Let malloc keep what is freed, up to some megabytes, for the next payload. Once, before other threads. */
+void mem_keep(void);
+
 #endif

@@ -40,6 +40,10 @@ MOST_AT_ONCE = 32 << 10  # bytes that an idle socket takes without a doubt
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
 
 
+#: For the interchange's malloc: large payloads come one after the other, and to give each one's pages back, and to have
+#: them cleared for the next, took as long as to copy it. These are the limits to which glibc moves by itself.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+
 _REFERS = len(Reference.BEGINNING)
 
 
@@ -110,6 +114,7 @@ class Client:
             self._process = subprocess.Popen(
                 command or [sys.executable, "-m", "xse.interchange"],
                 stdin=theirs.fileno(),
+                env={**KEEP_MEMORY, **os.environ},
                 start_new_session=True,  # Ctrl-C is for the script; it decides
             )
         self._stream = Stream(ours)
