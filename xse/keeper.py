@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SHORT_LIFE_S = 10.0  # a block that was lost so soon after it was ready counts as a failed start
 MOST_FAILED_STARTS = 3  # in a row: then the pool is broken
+RETRY_S = 1.0  # before a block that could not be started anew is tried again; then twice as long each time
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Plan:
     endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
     keys: dict[str, str]  # that a pool may have
     segments: str | None  # directory; None: there are none
+    start_timeout: float | None  # seconds for a block to come up; None: it may wait in a queue
 
 
 class Keeper:
@@ -56,6 +58,9 @@ class Keeper:
         self._ever_up: set[str] = set()
         self._ready_since: dict[str, float] = {}
         self._n_failed_starts = 0
+        self._ever_worked = False
+        self._timers: dict[str, threading.Timer] = {}  # by block, and of the next launch
+        self._too_late: set[str] = set()  # blocks that were given up before they came up
         self._elsewhere = False  # a rank was seen on another host
         self.all_here = False  # every rank is on this host
 
@@ -69,10 +74,12 @@ class Keeper:
                 self.client.fail_all(LaunchError(event.reason))
             case commands.BlockUp():
                 self._ever_up.add(event.block_id)
+                self._stop_timer(event.block_id)
                 self._elsewhere = self._elsewhere or any(host != os.uname().nodename for host in event.hosts)
                 self.all_here = not self._elsewhere
             case commands.BlockReady():
                 self._ready_since[event.block_id] = time.monotonic()
+                self._ever_worked = True
             case commands.BlockDown():
                 if not self._over:
                     self._block_down(event)
@@ -81,6 +88,8 @@ class Keeper:
         """The pool is ending: a block that goes now was told to."""
         with self._lock:
             self._over = True
+        for block_id in list(self._timers):
+            self._stop_timer(block_id)
         for block_id, block in self.blocks.items():
             if block_id not in self._ever_up:
                 block.mute()
@@ -112,6 +121,44 @@ class Keeper:
                 )
             except (OSError, XseError) as e:
                 self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
+                return
+            if self._plan.start_timeout is not None:
+                self._start_timer(block_id, self._plan.start_timeout, lambda: self._too_slow(block_id))
+
+    def _start_timer(self, block_id: str, seconds: float, then: Callable[[], None]) -> None:
+        timer = self._timers[block_id] = threading.Timer(seconds, then)
+        timer.name = "xse-timer"
+        timer.daemon = True
+        timer.start()
+
+    def _stop_timer(self, block_id: str) -> None:
+        timer = self._timers.pop(block_id, None)
+        if timer:
+            timer.cancel()
+
+    def _too_slow(self, block_id: str) -> None:
+        """Its launcher still runs, and no pool has come: mpiexec may wait for ever for a host that does not answer."""
+        if not self._over and block_id not in self._ever_up:
+            self._too_late.add(block_id)
+            self.blocks[block_id].end(0.0)  # which _exited tells of
+
+    def _failed_start(self, reason: str) -> None:
+        """A first block that cannot start breaks the pool. In place of one that worked others are tried, after a while:
+        its node may be about to come back."""
+        if not self._ever_worked:
+            self.client.fail_all(BrokenPool(f"the pool is broken, for its block could not start: {reason}"))
+        elif not self._too_many_failures(reason):
+            seconds = RETRY_S * 2 ** (self._n_failed_starts - 1)
+            logger.warning("block_failed retry_s=%g reason=%r", seconds, reason)
+            self._start_timer("next", seconds, self._launch)
+
+    def _too_many_failures(self, reason: str) -> bool:
+        self._n_failed_starts += 1
+        if self._n_failed_starts < MOST_FAILED_STARTS:
+            return False
+        text = f"the pool is broken: {MOST_FAILED_STARTS} blocks were lost in a row, the last because {reason}"
+        self.client.fail_all(BrokenPool(text))
+        return True
 
     def _block_down(self, event: commands.BlockDown) -> None:
         """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""
@@ -122,15 +169,14 @@ class Keeper:
             self.client.fail_all(error)
             return
         if since is None:
-            self.client.fail_all(BrokenPool(f"the pool is broken, for its block could not start: {event.reason}"))
-            return
-        self._n_failed_starts = self._n_failed_starts + 1 if time.monotonic() - since < SHORT_LIFE_S else 0
-        if self._n_failed_starts >= MOST_FAILED_STARTS:
-            reason = f"{MOST_FAILED_STARTS} blocks were lost in a row, the last because {event.reason}"
-            self.client.fail_all(BrokenPool(f"the pool is broken: {reason}"))
+            self._failed_start(event.reason)
             return
         logger.warning("block_lost block=%s lost_tasks=%d reason=%r", event.block_id, event.n_lost, event.reason)
-        self._launch()
+        if time.monotonic() - since >= SHORT_LIFE_S:
+            self._n_failed_starts = 0
+            self._launch()
+        elif not self._too_many_failures(event.reason):
+            self._launch()
 
     def _exited(self, block_id: str, code: int) -> None:
         """mpiexec has ended. If its block ever connected, the interchange has told what became of it, or will."""
@@ -142,6 +188,9 @@ class Keeper:
             return
         assert isinstance(status, commands.StatusReply)
         if block_id not in status.ever_connected:
+            self._stop_timer(block_id)
             tail = self.blocks[block_id].stderr_tail() or "it wrote nothing to stderr"
-            reason = f"its block ended with exit code {code} before it came up: {tail}"
-            self.client.fail_all(BrokenPool(f"the pool is broken, for {reason}"))
+            if block_id in self._too_late:
+                self._failed_start(f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}")
+            else:
+                self._failed_start(f"its launcher ended with exit code {code} before it came up: {tail}")

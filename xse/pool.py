@@ -32,6 +32,7 @@ from xse.version import VERSION
 
 T = TypeVar("T")
 
+START_TIMEOUT_S = 120.0
 END_TIMEOUT_S = 2.0  # for blocks and interchange to end, before they are made to
 
 
@@ -47,7 +48,9 @@ class PoolExecutor(Executor):
     and the pool comes by a unix socket.
     ``run_dir``: with ``address``, a directory that all hosts of the pool see; by default ``~/.xse``.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
-    ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``log_dir``: where logs go; otherwise they go with it.
+    ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``start_timeout``: seconds for the pool to come up; by
+    default 120, and without end with srun, which may stand in a queue.
+    ``log_dir``: where logs go; otherwise they go with the pool.
     ``debug``: log each task.
 
     A future is cancelled only if its task has not started. A script that ends with work under way cancels it; use
@@ -70,6 +73,7 @@ class PoolExecutor(Executor):
         working_dir: str | None = None,
         heartbeat_period: float = 30.0,
         heartbeat_threshold: float = 120.0,
+        start_timeout: float | None = None,
         log_dir: str | None = None,
         debug: bool = False,
     ) -> None:
@@ -87,6 +91,8 @@ class PoolExecutor(Executor):
                 f"heartbeat_period={heartbeat_period} must be above 0 and below"
                 f" heartbeat_threshold={heartbeat_threshold}"
             )
+        if start_timeout is not None and not start_timeout > 0:
+            raise OptionError(f"start_timeout={start_timeout} must be above 0, in seconds")
         if isinstance(preload, str):
             raise OptionError(f"preload must be a sequence of module names, not the text {preload!r}")
         setup = payload.dump_setup(initializer, initargs) if initializer else b""
@@ -130,6 +136,7 @@ class PoolExecutor(Executor):
                 endpoints=partial(_endpoints, scratch, address),
                 keys={k: v for k, v in keys.items() if k != "server_secret"},
                 segments=in_memory,
+                start_timeout=START_TIMEOUT_S if start_timeout is None and mpi_launcher != "srun" else start_timeout,
             )
         )
         self._client = self._keeper.client = Client(load=load_result, on_event=self._keeper.on_event, name="xse")

@@ -1,55 +1,25 @@
-"""Tests on several hosts: only on the testbed's login host."""
+"""Tests with a real Slurm: only on the testbed's login host."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support import testbed
+from tests.support.on_hosts import binding, go, nothing_is_left_on_any_node, on_the_testbed
 from tests.support.waiting import eventually
 
-NODES = [f"node{i:02}" for i in range(1, 5)]
-
-
-@pytest.fixture(autouse=True)
-def on_the_testbed() -> None:
-    if not testbed.is_here():
-        pytest.fail("run these with scripts/test cluster: they need the hosts of tests/testbed")
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_on_any_node(on_the_testbed: None) -> Iterator[None]:
-    yield
-    for node in NODES:
-        eventually(
-            lambda node=node: not testbed.processes_on(node),
-            f"{node} is clean",
-            seen=lambda node=node: testbed.processes_on(node),
-        )
-
-
-@pytest.fixture(autouse=True)
-def binding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each host of the testbed has the same cores: Open MPI would bind the first rank of each to the same one."""
-    for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setenv("OMPI_MCA_hwloc_base_binding_policy", "none")
+__all__ = ["binding", "go", "nothing_is_left_on_any_node", "on_the_testbed"]
 
 
 @pytest.fixture
 def all_nodes_up() -> Iterator[None]:
     """For tests that break one."""
     yield
-    for node in NODES:
+    nodes = testbed.nodes()
+    for node in nodes:
         testbed.slurm("boot", node)
     eventually(
-        lambda: testbed.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]).split() == NODES, "all nodes are idle", 120
+        lambda: testbed.run(["sinfo", "-h", "-N", "-t", "idle", "-o", "%n"]).split() == nodes, "all nodes are idle", 120
     )
-
-
-@pytest.fixture
-def go(tmp_path: Path) -> Path:
-    """Tasks that wait for it go on when it exists."""
-    return tmp_path / "go"

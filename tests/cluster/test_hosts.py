@@ -9,40 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.support import testbed
-from tests.support.tasks import meet, n_waiting, wait_for
+from tests.support.on_hosts import over_ssh
+from tests.support.tasks import meet
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import ExtremeScaleExecutor, ManagerLost, PoolExecutor, launch
-
-
-def over_ssh(mpi: str, hosts: str) -> str:
-    """What a user types to start ranks there."""
-    if mpi == "mpich":
-        return f"mpiexec.mpich -hosts {hosts} -n {hosts.count(',') + 1} -ppn 1"
-    return f"mpiexec.openmpi --host {hosts} -n {hosts.count(',') + 1} --bind-to none"
+from xse import ExtremeScaleExecutor, PoolExecutor, launch
 
 
 def test_a_pool_executor_over_ssh_uses_all_hosts(mpi: str, tmp_path: Path) -> None:
     with PoolExecutor(4, ranks=2, launch_cmd=over_ssh(mpi, "node01,node02"), address=testbed.LOGIN) as pool:
         futures = [pool.submit(meet, tmp_path / "meeting", 4) for _ in range(4)]
         assert sorted(f.result().host for f in futures) == ["node01", "node01", "node02", "node02"]
-
-
-def test_a_node_that_loses_power_costs_what_it_had_and_no_more(mpi: str, all_nodes_up: None, go: Path) -> None:
-    with PoolExecutor(
-        2,
-        ranks=2,
-        launch_cmd=over_ssh(mpi, "node01,node02"),
-        address=testbed.LOGIN,
-        heartbeat_period=1,
-        heartbeat_threshold=4,
-    ) as pool:
-        futures = [pool.submit(wait_for, go) for _ in range(2)]
-        eventually(lambda: n_waiting(go) == 2, "both run", 60)
-        testbed.hosts("crash", "node01")
-        for future in futures:
-            with pytest.raises(ManagerLost):
-                future.result(30)
 
 
 @pytest.mark.parametrize("node_name", ["login", "node03"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ from xse import BrokenPool, ExtremeScaleExecutor, LaunchError, OptionError, Pool
         ({"ranks": 0}, "ranks=0 is out of range"),
         ({"initializer": 5}, "initializer must be a callable"),
         ({"heartbeat_period": 10, "heartbeat_threshold": 5}, "below heartbeat_threshold=5"),
+        ({"start_timeout": 0}, "start_timeout=0 must be above 0"),
         ({"preload": "numpy"}, "preload must be a sequence of module names"),
         ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
         ({"port_range": (5, 5)}, "must be (low, high)"),
@@ -95,6 +98,38 @@ def test_a_launcher_that_fails_is_told_by_the_future_with_its_last_words(mpi: st
             executor.submit(sample.double, 1).result()
         with pytest.raises(BrokenPool):
             executor.submit(sample.double, 1)
+
+
+def test_a_launcher_that_waits_for_ever_is_ended_and_told(mpi: str, tmp_path: Path) -> None:
+    script = tmp_path / "patient-mpiexec"
+    script.write_text("#!/bin/sh\necho 'waiting for node01' >&2\nexec sleep 1000\n")
+    script.chmod(0o755)
+    told = r"not come up after 1 s \(start_timeout\): waiting for node01"
+    with PoolExecutor(1, launch_cmd=str(script), start_timeout=1) as executor, pytest.raises(BrokenPool, match=told):
+        executor.submit(sample.double, 1).result(60)
+
+
+def test_a_pool_whose_node_comes_back_goes_on(mpi: str, tmp_path: Path) -> None:
+    """The first block works and is lost; the next two attempts fail; the third finds the node again."""
+    script = tmp_path / "mpiexec"
+    mpiexec = shlex.join(launch.launcher("auto", launch.find_pool(), launch.Layout(ranks_per_node=1)))
+    lines = [
+        "#!/bin/sh",
+        f"echo >> {tmp_path}/starts",
+        f"[ -e {tmp_path}/down ] && exit 255",
+        f'exec {mpiexec} "$@"',
+        "",
+    ]
+    script.write_text("\n".join(lines))
+    script.chmod(0o755)
+    with PoolExecutor(1, launch_cmd=str(script)) as executor:
+        zygote = executor.submit(os.getppid).result(60)
+        rank = int(Path(f"/proc/{zygote}/stat").read_text().rpartition(")")[2].split()[1])
+        (tmp_path / "down").touch()
+        os.kill(rank, signal.SIGKILL)
+        eventually(lambda: (tmp_path / "starts").read_text().count("\n") >= 2, "another block was tried", 30)
+        (tmp_path / "down").unlink()
+        assert executor.submit(sample.double, 21).result(60) == 42
 
 
 def test_a_working_directory_that_cannot_be_made_is_told(mpi: str, tmp_path: Path) -> None:

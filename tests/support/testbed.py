@@ -1,4 +1,4 @@
-"""The hosts of tests/testbed, from within: these tests run on its login host (scripts/test cluster)."""
+"""The hosts of tests/testbed, from within: for tests that run on its login host (scripts/test hosts, cluster)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ def is_here() -> bool:
     return os.uname().nodename == "login" and "TESTBED_STATE" in os.environ
 
 
+def nodes() -> list[str]:
+    """Their names, without login's."""
+    return [line.split()[0] for line in hosts("status").splitlines() if line.startswith("node")]
+
+
 def hosts(*arguments: str) -> str:
-    """``hosts.sh``: exec HOST CMD, kill, crash, cut, heal."""
+    """``hosts.sh``: exec HOST CMD, kill, crash, boot, cut, heal."""
     return run([str(HERE / "hosts.sh"), *arguments])
 
 

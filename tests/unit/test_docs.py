@@ -23,7 +23,7 @@ def table_rows(text: str) -> list[list[str]]:
 
 def names_in(file: str) -> list[str] | None:
     """Of the tests there, without test_ (a function of any name in C). None: no such file."""
-    paths = [p for p in (ROOT / "tests").glob("*/test_*.[cp]*") if file in (p.stem, f"{p.parent.name}/{p.stem}")]
+    paths = [p for p in (ROOT / "tests").rglob("test_*.[cp]*") if file in (p.stem, f"{p.parent.name}/{p.stem}")]
     return [
         name for p in paths for name in re.findall(r"^(?:def test_|static void )(\w+)", p.read_text(), re.M)
     ] or None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.test_hosts import over_ssh
 from tests.support import testbed
+from tests.support.on_hosts import over_ssh
 from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from xse import ManagerLost, PoolExecutor
