@@ -22,6 +22,7 @@
 #include "options.h"
 #include "runner_echo.h"
 #include "runner_fork.h"
+#include "runner_sim.h"
 #include "share.h"
 #include "title.h"
 #include "zlink.h"
@@ -282,6 +283,14 @@ static struct share share_of(struct pool *pool)
     return share;
 }
 
+static struct runner *make_runner(struct pool *pool, uint32_t n_workers)
+{
+    if (pool->zygote)
+        return runner_fork_new(pool->loop, pool->zygote, n_workers);
+    bool sim = strcmp(pool->options.runner, "sim") == 0;
+    return (sim ? runner_sim_new : runner_echo_new)(pool->loop, n_workers, interpreter_version());
+}
+
 static void make_leader(struct pool *pool)
 {
     struct leader_settings settings = {.rank = mpx_rank(pool->mpx),
@@ -299,8 +308,7 @@ static void make_leader(struct pool *pool)
     if (!fits)
         settings.n_workers = 1; /* it will not be started; see below */
     mpx_node_sums(pool->mpx, settings.n_workers, &settings.n_in_node, &settings.first_in_node);
-    pool->runner = pool->zygote ? runner_fork_new(pool->loop, pool->zygote, settings.n_workers)
-                                : runner_echo_new(pool->loop, settings.n_workers, interpreter_version());
+    pool->runner = make_runner(pool, settings.n_workers);
     pool->leader = leader_new(&settings, &host, pool->runner, now_us(pool));
     pool->runner->events = *leader_events(pool->leader);
     if (!fits) {
@@ -396,7 +404,7 @@ static int start_zygote(struct pool *pool, struct err *err)
                                        .affinity = o->affinity,
                                        .accelerators = o->accelerators,
                                        .working_dir = o->working_dir};
-    if (strcmp(o->runner, "echo") == 0)
+    if (strcmp(o->runner, "fork") != 0)
         return 0;
     pool->zygote = zygote_start(&settings, err);
     return pool->zygote ? 0 : -1;

@@ -34,7 +34,7 @@ static const struct option {
     T("--affinity", "HOW", affinity, "none",
       "cores of a worker: none, block, block-reverse, alternating, list:0-1:2-3 [none]"),
     T("--runner", "NAME", runner, "fork",
-      "fork: Python in worker processes; echo: no Python, arguments come back [fork]"),
+      "fork: Python in worker processes; echo: no Python, arguments come back; sim: after a time they name [fork]"),
     N("--prefetch", "N", prefetch, -1, -1, 1000000, "tasks that a rank may hold beyond its workers [-1: as measured]"),
     T("--python", "PATH", python, "", "the Python whose environment tasks run in [the one xse-pool was built with]"),
     T("--expect-python", "X.Y", expect_python, "", "end with an error if xse-pool was built for another Python"),
@@ -134,8 +134,9 @@ int options_parse(struct options *options, int argc, char **argv, struct err *er
         return 0;
     if (!*options->connect)
         return err_set(err, "--connect FILE is missing: the executor writes that file and logs the command to type");
-    if (strcmp(options->runner, "fork") != 0 && strcmp(options->runner, "echo") != 0)
-        return err_set(err, "--runner is fork or echo, not \"%s\"", options->runner);
+    if (strcmp(options->runner, "fork") != 0 && strcmp(options->runner, "echo") != 0 &&
+        strcmp(options->runner, "sim") != 0)
+        return err_set(err, "--runner is fork, echo or sim, not \"%s\"", options->runner);
     return 0;
 }
 

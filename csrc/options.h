@@ -10,7 +10,7 @@
 struct options {
     const char *connect; /* path of the connect file */
     const char *block; /* "": the connect file says */
-    const char *runner; /* "fork" or "echo" */
+    const char *runner; /* "fork", "echo" or "sim" */
     const char *python, *expect_python; /* "": the interpreter it was built with; "": any */
     const char *preload, *path, *working_dir;
     const char *log_dir; /* "": stderr */

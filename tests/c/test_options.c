@@ -51,7 +51,7 @@ static void what_is_wrong_is_told(void)
     CHECK(PARSE("--connect", "f", "--grace", "99999999999999999999") && strstr(err.text, "from 0"), "%s", err.text);
     CHECK(PARSE("--connect", "f", "--cores-per-worker", "nan") && strstr(err.text, "from 0"), "%s", err.text);
     CHECK(PARSE("--connect", "f", "--debug=1") && strstr(err.text, "takes no value"), "%s", err.text);
-    CHECK(PARSE("--connect", "f", "--runner", "tractor") && strstr(err.text, "fork or echo"), "%s", err.text);
+    CHECK(PARSE("--connect", "f", "--runner", "tractor") && strstr(err.text, "fork, echo or sim"), "%s", err.text);
     CHECK(PARSE("--help") == 0 && o.help, "help needs no connect file");
 }
 
