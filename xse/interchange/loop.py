@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 AT_A_TIME = 64  # messages through the door before others have their turn
 STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone
+LAST_WORDS_S = 1.0  # of a pool whose connection has ended, while so much comes from others that the door is never empty
 
 _IN, _OUT = select.POLLIN, select.POLLOUT
 
@@ -46,6 +47,7 @@ class Interchange:
         self._listener: socket.socket | None = None
         self._door: Door | None = None
         self._pools: dict[int, Stream] = {}  # of this host, by descriptor
+        self._ended: dict[bytes, float] = {}  # of other hosts: connections that have ended, and since when
         self._writing: set[int] = set()  # streams with something that waits
         self._lifelines: list[int] = []  # descriptors that become readable when we are to end
         self._poll = select.poll()
@@ -118,7 +120,7 @@ class Interchange:
         if isinstance(peer, Stream):
             self._send(peer, parts)
         elif isinstance(peer, bytes) and self._door and not self._door.send(peer, parts):
-            self._core.on_lost(peer, "its connection has ended")
+            self._ended.setdefault(peer, time.monotonic())
 
     def _flush(self, stream: Stream) -> None:
         if stream.flush():
@@ -182,11 +184,15 @@ class Interchange:
             self._forget(stream)
 
     def _through_door(self, door: Door) -> None:
+        """The end of a connection is told beside its messages: what it said before is read first."""
+        now = time.monotonic()
         for peer in door.ended():
-            self._core.on_lost(peer, "its connection has ended")
+            self._ended.setdefault(peer, now)
+        over = [peer for peer, since in self._ended.items() if now - since > LAST_WORDS_S]
         for _ in range(AT_A_TIME):
             received = door.receive()
             if received is None:
+                over = list(self._ended)
                 break
             peer, head, payload = received
             try:
@@ -195,11 +201,14 @@ class Interchange:
                 message = wire.decode(head.buffer, payload.length)
                 if isinstance(message, wire.Register):
                     for other in door.ended():  # whose descriptor may be this one's now
-                        self._core.on_lost(other, "its connection has ended")
+                        self._ended.setdefault(other, now)
                     door.remember(peer, head)
                 self._take(peer, message, payload)
             except wire.WireError as e:
                 self._bad(peer, address_of(head), e)
+        for peer in over:
+            del self._ended[peer]
+            self._core.on_lost(peer, "its connection has ended")
 
     def _bad(self, peer: core.Peer, address: str, error: wire.WireError) -> None:
         """Bytes that are no message end their connection, and nothing else."""
@@ -278,7 +287,7 @@ class Interchange:
                 self._from_local_pool(stream)
 
     def _patience_ms(self) -> float:
-        if self._core.unsettled or (self._door and self._door.readable()):
+        if self._core.unsettled or self._ended or (self._door and self._door.readable()):
             return 0
         until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
         return max(0.0, (until - time.monotonic()) * 1000)

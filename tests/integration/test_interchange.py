@@ -1,0 +1,118 @@
+"""The interchange as a process, between an executor and pools that the test plays over the real wire."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+
+import pytest
+import zmq
+
+from tests.support.processes import process
+from tests.support.waiting import eventually
+from xse import commands, wire
+from xse.stream import Stream
+from xse.version import VERSION
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+class Executor:
+    """Its end of the socket pair. ``messages``: what the interchange has said."""
+
+    def __init__(self, **changed: object) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.interchange = subprocess.Popen([sys.executable, "-m", "xse.interchange"], stdin=theirs.fileno())
+        self.stream = Stream(ours)
+        self.messages: list[tuple[wire.Message, bytes]] = []
+        settings = {"run_id": "r", "local_path": "", "xse_version": VERSION, "python_version": PYTHON, "parent_pid": 0}
+        self.ask(0, commands.Config(**{**settings, **changed}))  # type: ignore[arg-type]
+        self.until(lambda: bool(self.messages), "the interchange listens")
+        listening = self.events()[0]
+        assert isinstance(listening, commands.Listening), listening
+        self.ports = listening.ports
+
+    def ask(self, number: int, request: commands.Request) -> None:
+        data = commands.dumps(request)
+        self.send([wire.Request(number, len(data)).head(), data])
+
+    def send(self, parts: list[wire.Buffer]) -> None:
+        left = self.stream.send(parts)
+        while not left:
+            select.select([], [self.stream], [])
+            left = self.stream.flush()
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        def look() -> bool:
+            self.messages += [
+                (wire.decode(head, payload.length), bytes(payload.one(0, payload.length)))
+                for head, payload in self.stream.receive()
+            ]
+            return condition()
+
+        eventually(look, what)
+
+    def events(self) -> list[commands.Event]:
+        return [
+            commands.loads(data, commands.Event)  # type: ignore[arg-type]
+            for message, data in self.messages
+            if isinstance(message, wire.Event)
+        ]
+
+    def statuses(self) -> dict[int, int]:
+        """Of the results, by id."""
+        found: dict[int, int] = {}
+        for message, _ in self.messages:
+            if isinstance(message, wire.Results):
+                found.update(zip(message.ids, message.statuses, strict=True))
+        return found
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    made = Executor(addresses=["127.0.0.1"], port_range=[54_000, 55_000])
+    yield made
+    made.interchange.kill()
+    made.interchange.wait()
+    made.stream.close()
+
+
+def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Executor) -> None:
+    n = 500  # far more than is read at a time
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    pool = context.socket(zmq.DEALER)
+    pool.linger = -1
+    pool.connect(f"tcp://127.0.0.1:{executor.ports[0]}")
+    node = wire.NodeEntry(0, 1, n, 1, 1, "h")
+    pool.send(wire.Register("b", "p", VERSION, PYTHON, "played", "played", (node,)).head())
+    assert isinstance(wire.decode(pool.recv(), 0), wire.Welcome)
+    pool.send(wire.Credit(n, n).head())
+    ids = array("Q", range(1, n + 1))
+    tasks = wire.Tasks((wire.Function(bytes(16), 0),), (wire.Run(0, n),), ids, array("I", bytes(4 * n)))
+    executor.send([tasks.head()])
+    assert wire.decode(pool.recv(), 0) == tasks
+
+    executor.interchange.send_signal(signal.SIGSTOP)
+    eventually(lambda: _is_stopped(executor.interchange.pid), "the interchange is stopped")
+    for i in ids:
+        pool.send(wire.Results(array("Q", [i]), array("I", [0]), array("I", [0]), b"\0").head())
+    pool.send(wire.Bye(wire.ByeCode.DRAINED, "").head())
+    pool.close()
+    context.term()  # all has left
+    executor.interchange.send_signal(signal.SIGCONT)
+
+    executor.until(lambda: any(isinstance(e, commands.BlockDown) for e in executor.events()), "the block is down")
+    (down,) = [e for e in executor.events() if isinstance(e, commands.BlockDown)]
+    assert (down.code, down.n_lost) == (wire.ByeCode.DRAINED, 0)
+    assert executor.statuses() == dict.fromkeys(ids, wire.Status.VALUE)
+
+
+def _is_stopped(pid: int) -> bool:
+    found = process(pid)
+    return found is not None and found.state == "T"
