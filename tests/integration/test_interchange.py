@@ -116,3 +116,13 @@ def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Execu
 def _is_stopped(pid: int) -> bool:
     found = process(pid)
     return found is not None and found.state == "T"
+
+
+def test_the_answer_to_shutdown_comes_however_much_waits_before_it(executor: Executor) -> None:
+    n = 5000
+    for number in range(1, n):
+        executor.ask(number, commands.Status())
+    executor.ask(n, commands.Shutdown())
+    executor.until(lambda: executor.stream.ended, "the interchange has ended")
+    replies = [m.number for m, _ in executor.messages if isinstance(m, wire.Reply)]
+    assert replies == list(range(1, n + 1))

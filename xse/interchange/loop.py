@@ -23,7 +23,7 @@ from xse.stream import Stream
 logger = logging.getLogger(__name__)
 
 AT_A_TIME = 64  # messages through the door before others have their turn
-STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone
+STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone; for the executor to read the last it is told
 LAST_WORDS_S = 1.0  # of a pool whose connection has ended, while so much comes from others that the door is never empty
 
 _IN, _OUT = select.POLLIN, select.POLLOUT
@@ -296,7 +296,16 @@ class Interchange:
         data = commands.dumps(event)
         self._send(self._client, [wire.Event(len(data)).head(), data])
 
+    def _let_client_read(self) -> None:
+        """What it was told last, the answer to its Shutdown, may wait behind much else."""
+        until = time.monotonic() + STOP_TIMEOUT_S
+        poll = select.poll()
+        poll.register(self._client, _OUT)
+        while not self._client.flush() and time.monotonic() < until:
+            poll.poll(max(0.0, until - time.monotonic()) * 1000)
+
     def _close(self) -> None:
+        self._let_client_read()
         for stream in self._pools.values():
             stream.close()
         if self._listener:
