@@ -49,6 +49,7 @@ class Door:
             self._socket.curve_publickey = config.server_key.encode()
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._peers: dict[int, bytes] = {}  # by the connection's descriptor
+        self._descriptors: dict[bytes, int] = {}  # and the other way round
         try:
             self.ports = self._listen(config, [_numeric(address) for address in config.addresses])
         except PortError:
@@ -105,6 +106,7 @@ class Door:
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
             peer = self._peers.pop(int(event["value"]), None)
             if peer is not None:
+                self._descriptors.pop(peer, None)
                 yield peer
 
     def receive(self) -> tuple[bytes, zmq.Frame | None, Frames] | None:
@@ -117,10 +119,13 @@ class Door:
 
     def remember(self, peer: bytes, head: zmq.Frame) -> None:
         """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
-        self._peers[int(head.get(zmq.SRCFD))] = peer
+        fd = int(head.get(zmq.SRCFD))
+        self._peers[fd] = peer
+        self._descriptors[peer] = fd
 
     def forget(self, peer: bytes) -> None:
-        for fd in [fd for fd, p in self._peers.items() if p == peer]:
+        fd = self._descriptors.pop(peer, None)
+        if fd is not None and self._peers.get(fd) == peer:
             del self._peers[fd]
 
     def send(self, peer: bytes, parts: Sequence[wire.Buffer]) -> bool:
