@@ -241,6 +241,15 @@ def test_tasks_that_wait_in_one_block_move_when_another_is_idle() -> None:
     assert world.given("b") == [4]
 
 
+def test_a_worker_that_waits_among_a_hundred_blocks_is_not_brought_a_task_from_each() -> None:
+    world = World()
+    blocks = [world.up(str(i), 1, 5, task_us=1_000_000) for i in range(100)]
+    world.submit(1, 500)
+    world.up("idle", 1, 1)
+    world.settle()  # what was asked for is under way
+    assert sum(r.wanted for b in blocks for r in world.to_block(b, wire.Recall)) == 400 // 101
+
+
 def test_short_tasks_are_recalled_only_when_they_are_late() -> None:
     world = World()
     world.core.on_tick(0.0)

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 #: they last longer than this, and in any case when it has answered nothing for LATE_S. Below, the way is the loss.
 WORTH_S = 0.005
 LATE_S = 0.010
+LOOK_AGAIN_S = 0.002  # after all blocks were looked at in vain
 MOST_BYTES = 16 << 20  # of results put together into one message
 
 Peer: TypeAlias = Hashable  # the loop's name for a connection
@@ -74,9 +75,11 @@ class Block:
     capacity: int = 0
     task_s: float = 0.0
     in_flight: set[int] = field(default_factory=set)
+    ahead: int = 0  # tasks beyond its workers
+    counted: tuple[int, int, int] = (0, 0, 0)  # what of it is in the core's sums
+    recalled: int = 0  # tasks that it was asked for and has not answered about
     held: bool = False
     draining: bool = False
-    recalled: bool = False
     ever_ready: bool = False
     stopping: bool = False
 
@@ -122,11 +125,16 @@ class Core:
         self._by_id: dict[str, Block] = {}
         self._idle: dict[Block, None] = {}  # workers wait there
         self._room: dict[Block, None] = {}  # credit, but no waiting worker
+        self._ahead: dict[Block, None] = {}  # more tasks than workers
+        # Sums, so that no message costs a look at every block: workers that wait, tasks ahead, and workers there.
+        self._n_idle = self._n_ahead = self._n_workers_ahead = 0
+        self._n_recalled = 0
         self._cancelling: set[int] = set()  # asked of a block, not answered yet
         self._ever_connected: dict[str, None] = {}
         self._n_dropped = 0
         self._beat_at = 0.0
         self._balance_at: float | None = None
+        self._looked_at = -LOOK_AGAIN_S
         self._shutdown: int | None = None  # number of the request
         self._effects: list[Effect] = []
         self._results: list[tuple[wire.Results, Frames]] = []  # for the client
@@ -199,6 +207,21 @@ class Core:
             self._idle[block] = None
         elif room:
             self._room[block] = None
+        block.ahead = max(0, n - block.n_workers) if block.n_workers and not block.stopping else 0
+        if block.ahead:
+            self._ahead[block] = None
+        else:
+            self._ahead.pop(block, None)
+        before = block.counted
+        block.counted = (block.n_workers - n if idle else 0, block.ahead, block.n_workers if block.ahead else 0)
+        self._n_idle += block.counted[0] - before[0]
+        self._n_ahead += block.counted[1] - before[1]
+        self._n_workers_ahead += block.counted[2] - before[2]
+
+    def _recalled(self, block: Block, n: int) -> None:
+        """So many are asked of it; 0: it has answered."""
+        self._n_recalled += n - block.recalled
+        block.recalled = n
 
     def _dispatch(self, now: float) -> None:
         """In rounds: a share for each block of the ring, in one message each."""
@@ -220,21 +243,33 @@ class Core:
                 self._place(block)
 
     def _balance(self, now: float) -> None:
-        """A worker waits while another block has tasks that wait: ask for a fair share of them."""
+        """A worker waits while another block has tasks that wait: ask for a fair share of them, of as few blocks as
+        have it."""
         self._balance_at = None
-        if self._queue or not self._idle:
+        if self._queue or not self._n_idle or not self._ahead:
             return
-        idle = sum(b.n_workers - len(b.in_flight) for b in self._idle)
-        for block in self._blocks.values():
-            waiting = len(block.in_flight) - block.n_workers
-            if waiting <= 0 or block.recalled or not block.n_workers or block.stopping:
+        if now < self._looked_at + LOOK_AGAIN_S:
+            self._balance_at = self._looked_at + LOOK_AGAIN_S
+            return
+        idle = self._n_idle
+        wanted = max(1, self._n_ahead * idle // (idle + self._n_workers_ahead)) - self._n_recalled
+        in_vain = wanted > 0
+        for block in self._ahead:
+            if wanted <= 0:
+                break
+            if block.recalled:
                 continue
             late = now - block.last_answer >= LATE_S
-            if not late and waiting * block.task_s / block.n_workers < WORTH_S:
+            if not late and block.ahead * block.task_s / block.n_workers < WORTH_S:
                 self._balance_at = now + LATE_S
                 continue
-            block.recalled = True
-            self._to_block(block, now, wire.Recall(max(1, waiting * idle // (idle + block.n_workers))), [])
+            here = min(wanted, max(1, block.ahead * idle // (idle + block.n_workers)))
+            wanted -= here
+            in_vain = False
+            self._recalled(block, here)
+            self._to_block(block, now, wire.Recall(here), [])
+        if in_vain:
+            self._looked_at = now
 
     # ---- what the executor says
 
@@ -357,7 +392,7 @@ class Core:
         block = self._blocks[peer]
         block.n_workers, block.capacity = credit.n_workers, credit.capacity
         block.task_s = credit.task_us / 1e6
-        block.recalled = False
+        self._recalled(block, 0)
         block.draining = block.draining or credit.draining
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
@@ -407,7 +442,7 @@ class Core:
     def on_tasks_back(self, peer: Peer, tasks: wire.Tasks, payload: Frames) -> None:
         """A block gives back what it has not begun."""
         block = self._blocks[peer]
-        block.recalled = False
+        self._recalled(block, 0)
         if not block.in_flight.issuperset(tasks.ids) or len(set(tasks.ids)) != len(tasks.ids):
             logger.error("tasks_back_dropped block=%s reason='not in flight there'", block.id)
             return
@@ -439,6 +474,7 @@ class Core:
         """A block is gone: whatever it had may have started, so it is answered, not run again."""
         del self._blocks[block.peer], self._by_id[block.id]
         block.stopping = True
+        self._recalled(block, 0)
         self._place(block)
         lost = array("Q", sorted(block.in_flight))
         (logger.warning if code < 0 or lost else logger.info)(
