@@ -241,6 +241,20 @@ def test_tasks_that_wait_in_one_block_move_when_another_is_idle() -> None:
     assert world.given("b") == [4]
 
 
+def test_short_tasks_go_to_one_block_rather_than_one_by_one_to_all() -> None:
+    world = World()
+    blocks = [world.up(str(i), 2, 100, task_us=100) for i in range(10)]
+    world.submit(1, 20)
+    assert sorted(len(world.given(b)) for b in blocks) == [0] * 9 + [20]
+
+
+def test_tasks_that_last_are_shared_evenly_by_all_blocks() -> None:
+    world = World()
+    blocks = [world.up(str(i), 2, 100, task_us=10_000) for i in range(10)]
+    world.submit(1, 20)
+    assert [len(world.given(b)) for b in blocks] == [2] * 10
+
+
 def test_a_worker_that_waits_among_a_hundred_blocks_is_not_brought_a_task_from_each() -> None:
     world = World()
     blocks = [world.up(str(i), 1, 5, task_us=1_000_000) for i in range(100)]

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 WORTH_S = 0.005
 LATE_S = 0.010
 LOOK_AGAIN_S = 0.002  # after all blocks were looked at in vain
+#: A block is given no less at once than lasts its workers so long, some way there and back: among many blocks the even
+#: share of what waits may be a handful of short tasks, and then the messages cost more than the tasks.
+WORTH_A_MESSAGE_S = 0.001
 MOST_BYTES = 16 << 20  # of results put together into one message
 
 Peer: TypeAlias = Hashable  # the loop's name for a connection
@@ -74,6 +77,7 @@ class Block:
     n_workers: int = 0
     capacity: int = 0
     task_s: float = 0.0
+    least: int = 1  # tasks that are worth a message
     in_flight: set[int] = field(default_factory=set)
     ahead: int = 0  # tasks beyond its workers
     counted: tuple[int, int, int] = (0, 0, 0)  # what of it is in the core's sums
@@ -235,8 +239,8 @@ class Core:
             for block in blocks:
                 if not self._queue:
                     break
-                most = min(block.n_workers, block.capacity) if ring is self._idle else block.capacity
-                pieces = self._queue.take(min(share, most - len(block.in_flight), wire.MAX_ITEMS))
+                most = block.capacity if ring is self._room else min(max(block.n_workers, block.least), block.capacity)
+                pieces = self._queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
                 tasks, payload = to_message(pieces)
                 block.in_flight.update(tasks.ids)
                 self._to_block(block, now, tasks, payload)
@@ -392,6 +396,7 @@ class Core:
         block = self._blocks[peer]
         block.n_workers, block.capacity = credit.n_workers, credit.capacity
         block.task_s = credit.task_us / 1e6
+        block.least = max(1, int(block.n_workers * WORTH_A_MESSAGE_S / block.task_s)) if block.task_s else 1
         self._recalled(block, 0)
         block.draining = block.draining or credit.draining
         if credit.n_workers and not block.ever_ready:
