@@ -13,6 +13,7 @@
  * last longer than this, and in any case when it has answered nothing for LATE_US. Below, the way there is the loss. */
 #define WORTH_US 5000.0
 #define LATE_US 10000
+#define LOOK_AGAIN_US 2000 /* after all ranks were looked at in vain */
 #define FLUSH_BYTES (16u << 20)
 
 enum state { GATHERING, REGISTERING, RUNNING, STOPPING, OVER };
@@ -22,6 +23,8 @@ struct rank {
     uint32_t index;
     bool stands, bye, recalled;
     uint32_t n_workers, capacity, in_flight, task_us;
+    uint32_t asked; /* tasks that it was asked for and has not answered about */
+    uint32_t idle, ahead, workers_ahead; /* what of it is in the manager's sums */
     int64_t last_heard_us, last_sent_us, last_answer_us;
     struct wire_node node;
     enum ring ring;
@@ -44,6 +47,8 @@ struct manager {
     struct functions *functions;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
+    /* Sums, so that no message costs a look at every rank: workers that wait, tasks beyond workers, and workers there. */
+    uint64_t idle, ahead, workers_ahead, asked;
     uint64_t told_workers, told_capacity;
     bool told, draining;
     struct idset cancelling; /* ids that ranks were asked to cancel, and that are not answered yet */
@@ -52,7 +57,7 @@ struct manager {
     struct wire_results results;
     struct parts results_payload;
     int64_t now_us, last_heard_us, last_sent_us, period_us, threshold_us;
-    int64_t start_by_us, drain_at_us, stop_by_us, beat_at_us, balance_at_us;
+    int64_t start_by_us, drain_at_us, stop_by_us, beat_at_us, balance_at_us, looked_at_us;
     /* how it will end */
     enum wire_bye bye;
     char *reason;
@@ -110,15 +115,29 @@ static void ring_join(struct manager *m, struct rank *r)
     ring->n++;
 }
 
+static void count(struct manager *m, struct rank *r)
+{
+    uint32_t idle = r->ring == IDLE ? r->n_workers - r->in_flight : 0;
+    uint32_t ahead = r->n_workers && r->in_flight > r->n_workers ? r->in_flight - r->n_workers : 0;
+    uint32_t workers_ahead = ahead ? r->n_workers : 0;
+    m->idle += idle - (uint64_t)r->idle;
+    m->ahead += ahead - (uint64_t)r->ahead;
+    m->workers_ahead += workers_ahead - (uint64_t)r->workers_ahead;
+    r->idle = idle;
+    r->ahead = ahead;
+    r->workers_ahead = workers_ahead;
+}
+
 /* Every change of a rank's numbers ends here. */
 static void rank_changed(struct manager *m, struct rank *r)
 {
     enum ring now = ring_of(r);
-    if (now == r->ring)
-        return;
-    ring_leave(m, r);
-    r->ring = now;
-    ring_join(m, r);
+    if (now != r->ring) {
+        ring_leave(m, r);
+        r->ring = now;
+        ring_join(m, r);
+    }
+    count(m, r);
 }
 
 /* False: more than it had. Its bytes come by MPI from our own program, but its tasks may be lost in a mistake of ours. */
@@ -145,6 +164,7 @@ static void send_some(struct manager *m, struct rank *r, uint32_t most)
     m->in_flight += n;
     r->ring = ring_of(r);
     ring_join(m, r);
+    count(m, r);
 }
 
 /* In rounds: an even share for each rank of the ring, in one message each. */
@@ -158,29 +178,46 @@ static void dispatch(struct manager *m)
     }
 }
 
-/* A worker waits while another rank has tasks that wait: ask for a fair share of them. */
+static void ask_back(struct manager *m, struct rank *r, uint32_t n)
+{
+    r->recalled = true;
+    r->asked = n;
+    m->asked += n;
+    to_rank(m, r, msg_bare(WIRE_RECALL, 0, n));
+}
+
+/* A worker waits while another rank has tasks that wait: ask for a fair share of them, of as few ranks as have it. */
 static void balance(struct manager *m)
 {
     m->balance_at_us = INT64_MAX;
-    if (m->state != RUNNING || m->queue.n || !m->rings[IDLE].n)
+    if (m->state != RUNNING || m->queue.n || !m->idle || !m->ahead)
         return;
-    uint64_t idle = 0;
-    for (struct rank *r = m->rings[IDLE].first; r; r = r->next)
-        idle += r->n_workers - r->in_flight;
+    if (m->now_us < m->looked_at_us + LOOK_AGAIN_US) {
+        m->balance_at_us = m->looked_at_us + LOOK_AGAIN_US;
+        return;
+    }
+    uint64_t share = m->ahead * m->idle / (m->idle + m->workers_ahead), idle = m->idle;
+    uint64_t wanted = share ? share : 1;
+    wanted -= wanted < m->asked ? wanted : m->asked;
+    bool in_vain = wanted > 0;
     for (int ring = ROOM; ring <= FULL; ring++)
-        for (struct rank *r = m->rings[ring].first; r; r = r->next) {
-            uint64_t waiting = r->in_flight - r->n_workers;
-            if (r->in_flight <= r->n_workers || r->recalled || !r->n_workers)
+        for (struct rank *r = m->rings[ring].first; r && wanted; r = r->next) {
+            if (!r->ahead || r->recalled)
                 continue;
             bool late = m->now_us - r->last_answer_us >= LATE_US;
-            if (!late && (double)waiting * r->task_us / r->n_workers < WORTH_US) {
+            if (!late && (double)r->ahead * r->task_us / r->n_workers < WORTH_US) {
                 m->balance_at_us = m->now_us + LATE_US;
                 continue;
             }
-            uint64_t wanted = waiting * idle / (idle + r->n_workers);
-            r->recalled = true;
-            to_rank(m, r, msg_bare(WIRE_RECALL, 0, wanted ? (uint32_t)wanted : 1));
+            uint64_t here = r->ahead * idle / (idle + r->n_workers);
+            here = here ? here : 1;
+            here = here < wanted ? here : wanted;
+            wanted -= here;
+            in_vain = false;
+            ask_back(m, r, (uint32_t)here);
         }
+    if (in_vain)
+        m->looked_at_us = m->now_us;
 }
 
 /* ---- towards the interchange ------------------------------------------------------------------------------------ */
@@ -316,6 +353,8 @@ static void recall_answered(struct manager *m, struct rank *r)
     if (!r->recalled)
         return;
     r->recalled = false;
+    m->asked -= r->asked;
+    r->asked = 0;
     if (m->n_asked && --m->n_asked == 0 && m->owed) { /* nobody had any */
         m->owed = 0;
         tell_credit(m, true);
@@ -504,10 +543,9 @@ static void on_recall(struct manager *m, uint64_t wanted)
             if (r->in_flight <= r->n_workers || r->recalled)
                 continue;
             uint32_t here = r->in_flight - r->n_workers;
-            r->recalled = true;
             m->n_asked++;
             waiting += here;
-            to_rank(m, r, msg_bare(WIRE_RECALL, 0, here < wanted ? here : (uint32_t)wanted));
+            ask_back(m, r, here < wanted ? here : (uint32_t)wanted);
         }
     if (m->n_asked)
         m->owed = wanted;
@@ -666,6 +704,7 @@ struct manager *manager_new(const struct manager_settings *settings, const struc
     m->start_by_us = now_us + settings->start_timeout_us;
     m->drain_at_us = settings->drain_after_us ? now_us + settings->drain_after_us : 0;
     m->balance_at_us = INT64_MAX;
+    m->looked_at_us = now_us - LOOK_AGAIN_US;
     return m;
 }
 

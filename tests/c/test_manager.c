@@ -220,6 +220,22 @@ static void tasks_that_wait_at_one_rank_move_when_another_is_idle(void)
     end(&w);
 }
 
+static void a_worker_that_waits_is_not_brought_a_task_from_each_rank(void)
+{
+    struct world w;
+    unsigned asked = 0;
+    start(&w, 50, 1);
+    for (uint32_t i = 0; i < 50; i++)
+        from_rank(&w, i, make_credit(2, 1, 1000000));
+    from_interchange(&w, make_tasks(1, 100, 'f', 0));
+    from_rank(&w, 0, make_results(1, 2));
+    flush(&w); /* what was asked for is under way */
+    for (uint32_t i = 1; i < 50; i++)
+        asked += sent_to(&w, i, WIRE_RECALL);
+    CHECK_EQUAL(asked, 1);
+    end(&w);
+}
+
 static void what_the_interchange_recalls_goes_up(void)
 {
     struct world w;
@@ -411,6 +427,7 @@ int main(void)
     results_of_one_turn_go_up_in_one_message();
     results_that_were_not_asked_for_go_nowhere();
     tasks_that_wait_at_one_rank_move_when_another_is_idle();
+    a_worker_that_waits_is_not_brought_a_task_from_each_rank();
     what_the_interchange_recalls_goes_up();
     a_recall_of_nothing_is_answered_by_credit();
     cancel_drops_what_waits_here_and_asks_ranks_for_the_rest();
