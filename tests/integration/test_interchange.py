@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import zmq
@@ -25,10 +27,12 @@ PYTHON = ".".join(map(str, sys.version_info[:3]))
 class Executor:
     """Its end of the socket pair. ``messages``: what the interchange has said."""
 
-    def __init__(self, **changed: object) -> None:
+    def __init__(self, before: str = "", **changed: object) -> None:
+        """``before``: a shell command to run in the interchange's process before it."""
+        command = f"{before or ':'}; exec {sys.executable} -m xse.interchange"
         ours, theirs = socket.socketpair()
         with theirs:
-            self.interchange = subprocess.Popen([sys.executable, "-m", "xse.interchange"], stdin=theirs.fileno())
+            self.interchange = subprocess.Popen(["sh", "-c", command], stdin=theirs.fileno())
         self.stream = Stream(ours)
         self.messages: list[tuple[wire.Message, bytes]] = []
         settings = {"run_id": "r", "local_path": "", "xse_version": VERSION, "python_version": PYTHON, "parent_pid": 0}
@@ -116,6 +120,23 @@ def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Execu
 def _is_stopped(pid: int) -> bool:
     found = process(pid)
     return found is not None and found.state == "T"
+
+
+def test_more_pools_can_connect_than_the_usual_limit_of_descriptors(tmp_path: Path) -> None:
+    n = 100
+    executor = Executor("ulimit -S -n 64", local_path=f"{tmp_path}/pools")
+    with contextlib.ExitStack() as stack:
+        stack.callback(executor.interchange.wait)
+        stack.callback(executor.stream.close)
+        for i in range(n):
+            pool = stack.enter_context(socket.socket(socket.AF_UNIX))
+            pool.connect(f"{tmp_path}/pools")
+            pool.send(
+                wire.Register(
+                    f"b{i}", "p", VERSION, PYTHON, "played", "played", (wire.NodeEntry(0, 1, 1, 1, 1, "h"),)
+                ).head()
+            )
+        executor.until(lambda: sum(isinstance(e, commands.BlockUp) for e in executor.events()) == n, "all are taken")
 
 
 def test_the_answer_to_shutdown_comes_however_much_waits_before_it(executor: Executor) -> None:

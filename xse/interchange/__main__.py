@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import resource
 import select
 import shutil
 import socket
@@ -43,6 +44,12 @@ def _log(config: commands.Config) -> None:
     logging.basicConfig(handlers=[handler], level=level)
 
 
+def _allow_many_connections() -> None:
+    """Each block is a descriptor, and 1,024 is what most systems let a process have unless it asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _first_messages(client: Stream) -> list[tuple[bytes, Frames]]:
     """Waits for the first; others may have come with it."""
     while not client.ended:
@@ -69,6 +76,7 @@ def main() -> int:
         print(f"python -m xse.interchange is started by an executor, not by hand ({e}).", file=sys.stderr)
         return 2
     _log(config)
+    _allow_many_connections()
     try:
         Interchange(config, client).run(early)
     except Exception:
