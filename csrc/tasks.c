@@ -209,6 +209,7 @@ void tasks_read(struct functions *functions, const struct msg *msg, struct task_
         struct wire_run run = wire_run(m, i);
         struct function *f =
             intern(functions, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
+        struct task *before = NULL; /* of this run: the place is looked for once */
         for (uint32_t j = 0; j < run.n_tasks; j++, index++) {
             struct task *task = mem_new(sizeof *task);
             task->function = f;
@@ -219,7 +220,11 @@ void tasks_read(struct functions *functions, const struct msg *msg, struct task_
             task->timeout_ms = run.timeout_ms;
             keep(&task->arguments, &msg->payload, at, task->length);
             at = parts_step(&msg->payload, at, task->length);
-            task_push(to, task);
+            if (before)
+                insert_after(to, task, before);
+            else
+                task_push(to, task);
+            before = task;
         }
     }
     mem_free(places);
