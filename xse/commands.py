@@ -6,7 +6,7 @@ docs/protocol.md, 2.6. Both are Python programs of one version of xse; still, wh
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from xse.frames import Frames
@@ -170,8 +170,8 @@ _TYPES: dict[str, Any] = {
 
 
 def dumps(command: Request | Reply | Event) -> bytes:
-    """As JSON."""
-    return json.dumps({"name": command.name, **asdict(command)}).encode()
+    """As JSON. Not by ``asdict``, which copies all there is: a status of thousands of blocks would hold everyone up."""
+    return json.dumps({"name": command.name, **vars(command)}, default=vars).encode()
 
 
 def read_request(payload: Frames) -> Request:
