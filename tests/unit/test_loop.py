@@ -1,0 +1,102 @@
+"""The interchange's hands: in which order it hears what comes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from tests.unit.test_core import make_results, world_nodes
+from tests.unit.test_queue import arrived
+from xse import commands, wire
+from xse.frames import Frames
+from xse.interchange.loop import AT_A_TIME, Interchange
+from xse.stream import Stream
+
+
+class FakeDoor:
+    """A door through which has come what the test says."""
+
+    def __init__(self) -> None:
+        self.gone: list[bytes] = []
+        self.waiting: list[tuple[bytes, zmq.Frame, Frames]] = []
+
+    def say(self, peer: bytes, message: wire.Message) -> None:
+        self.waiting.append((peer, zmq.Frame(message.head()), Frames([])))
+
+    def ended(self) -> Iterator[bytes]:
+        while self.gone:
+            yield self.gone.pop()
+
+    def receive(self) -> Any:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def remember(self, peer: bytes, head: zmq.Frame) -> None:
+        pass
+
+    def forget(self, peer: bytes) -> None:
+        pass
+
+    def send(self, peer: bytes, parts: Any) -> bool:
+        return True
+
+
+class World:
+    """An interchange with one block that came by TCP, and what its executor hears."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.client = Stream(ours)
+        config = commands.Config(run_id="r", local_path="", xse_version="1", python_version="3.11.7", parent_pid=0)
+        self.interchange = Interchange(config, Stream(theirs))
+        self.door = FakeDoor()
+        self.door.say(b"p", wire.Register("0", "pool", "1", "3.11.7", "", "", world_nodes()))
+        self.door.say(b"p", wire.Credit(1000, 1000, 0))
+        self.turn()
+
+    def turn(self) -> list[wire.Message | commands.Event]:
+        """What is heard of it."""
+        self.interchange._through_door(self.door)  # type: ignore[arg-type]
+        self.interchange._do(self.interchange._core.settle(0.0))
+        heard: list[wire.Message | commands.Event] = []
+        for head, payload in self.client.receive():
+            message = wire.decode(head, payload.length)
+            heard.append(commands.read_event(payload) if isinstance(message, wire.Event) else message)
+        return heard
+
+    def submit(self, n: int) -> None:
+        message = arrived(1, n)
+        self.interchange._core.on_tasks(message.tasks, message.payload)
+        self.turn()
+
+
+def statuses(messages: list[wire.Message | commands.Event]) -> list[int]:
+    return [s for m in messages if isinstance(m, wire.Results) for s in m.statuses]
+
+
+def test_what_a_pool_said_before_its_connection_ended_counts() -> None:
+    world = World()
+    world.submit(2)
+    world.door.say(b"p", make_results([1]))
+    world.door.gone.append(b"p")
+    assert statuses(world.turn()) == [wire.Status.VALUE, wire.Status.MANAGER_LOST]
+
+
+def test_also_when_it_said_more_than_is_heard_at_a_time() -> None:
+    world = World()
+    world.submit(AT_A_TIME + 10)
+    for i in range(AT_A_TIME + 10):
+        world.door.say(b"p", make_results([i + 1]))
+    world.door.gone.append(b"p")
+    heard = statuses(world.turn()) + statuses(world.turn())
+    assert heard == [wire.Status.VALUE] * (AT_A_TIME + 10)
+
+
+def test_a_pool_that_says_bye_and_goes_has_ended_in_order() -> None:
+    world = World()
+    world.door.say(b"p", wire.Bye(wire.ByeCode.ASKED, "", 0))
+    world.door.gone.append(b"p")
+    (down,) = [m for m in world.turn() if isinstance(m, commands.BlockDown)]
+    assert (down.code, down.reason) == (0, "it was asked to stop")
