@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.support.pools import pools
 from tests.support.processes import mark_what_is_started, ours, ours_but
 from tests.support.waiting import eventually
-from xse.launch import find_pool
-
-ROOT = Path(__file__).parents[1]
-
-
-def pools() -> dict[str, str]:
-    """xse-pool for each MPI, by name: built by scripts/test under build/, or named by XSE_TEST_POOLS=NAME=PATH,...; or
-    the one that is installed."""
-    named = os.environ.get("XSE_TEST_POOLS")
-    if named:
-        return dict(entry.split("=", 1) for entry in named.split(","))
-    found = {name: str(ROOT / "build" / name / "xse-pool") for name in ("mpich", "openmpi", "site")}
-    return {name: path for name, path in found.items() if os.path.exists(path)} or {"installed": find_pool().path}
-
 
 mark_what_is_started()
 

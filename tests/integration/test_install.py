@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.pools import ROOT
 from xse.version import VERSION
 
 SCRIPT = """

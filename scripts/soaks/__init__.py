@@ -1,0 +1,1 @@
+"""Long runs that look for what is lost, answered twice or left behind. See scripts/soak."""
