@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -32,6 +31,7 @@ struct worker {
     int socket;
     bool wanted; /* to be started when it is its turn */
     bool writing; /* the socket took less than there was */
+    bool ready; /* it has said so */
     bool broken; /* it has said what cannot be: nothing of it is believed any more */
     struct worker_page *page;
     uint64_t n_given, n_answered, n_taken_back; /* since the process was started */
@@ -90,10 +90,9 @@ static void on_socket(void *arg, uint32_t events);
 
 static void put_down(struct worker *w, const struct down *down, const struct parts *bytes)
 {
-    struct bytes *head = bytes_new(sizeof *down);
-    if (!head)
-        abort(); /* a few bytes; see mem.h */
-    memcpy(bytes_data(head), down, sizeof *down);
+    struct down *copy = mem_new(sizeof *copy);
+    *copy = *down;
+    struct bytes *head = bytes_adopt(copy, sizeof *copy, mem_free, copy);
     parts_add(&w->out, head, bytes_data(head), sizeof *down);
     bytes_unref(head);
     parts_add_range(&w->out, bytes, (struct place){0, 0}, down->length);
@@ -130,9 +129,10 @@ static void write_some(struct worker *w)
 static void take_answer(struct worker *w, const struct up *up, const struct parts *payload)
 {
     const struct runner_events *e = &w->home->runner.events;
-    if (up->kind == UP_READY)
+    if (up->kind == UP_READY) {
+        w->ready = true;
         e->worker_ready(e->arg, w->index);
-    else if (up->kind == UP_RESULT) {
+    } else if (up->kind == UP_RESULT) {
         w->n_answered++;
         e->result(e->arg, w->index, (enum wire_status)up->status, up->time_us, payload);
     } else {
@@ -158,8 +158,8 @@ static bool is_right(const struct worker *w, const struct up *up)
     if (up->kind == UP_RESULT)
         return up->status <= WIRE_BLOCK_FAILED && up->length <= WIRE_MAX_ITEM && outstanding(w);
     if (up->kind == UP_SETUP_RAISED)
-        return up->status <= up->length && up->length <= WIRE_MAX_ITEM;
-    return up->kind == UP_READY && !up->length && !w->n_given;
+        return up->status <= up->length && up->length <= WIRE_MAX_ITEM && !w->ready;
+    return up->kind == UP_READY && !up->length && !w->ready;
 }
 
 static void give_up(struct worker *w, const char *why)
@@ -230,7 +230,10 @@ static void end_large(struct worker *w)
     w->large_bytes = NULL;
     parts_add(&payload, bytes, bytes_data(bytes), w->large.length);
     bytes_unref(bytes);
-    take_answer(w, &w->large, &payload);
+    if (is_right(w, &w->large)) /* still: its task may have been taken back, when the page says that it has not begun */
+        take_answer(w, &w->large, &payload);
+    else
+        give_up(w, "an answer that is none");
     parts_clear(&payload);
 }
 

@@ -1,0 +1,224 @@
+/* runner_fork: what workers say is told to the leader; what they cannot have to say, for a task may write where its worker
+ * writes, costs the worker, and nothing else. The processes are the test's. */
+#include "runner_fork.h"
+
+#include <sys/socket.h>
+
+#include "check.h"
+#include "fake_zygote.h"
+#include "messages.h"
+
+#define N 2u /* workers */
+
+struct world {
+    struct loop *loop;
+    struct zygote zygote;
+    struct runner *runner;
+    struct functions *functions;
+    struct task_queue given; /* all to worker 0 */
+    int n_ready, n_setup_raised, n_results, n_gone;
+    uint64_t last_length;
+    void (*const *steps)(struct world *w);
+    int n_quiet;
+};
+
+static void on_ready(void *arg, uint32_t worker)
+{
+    ((struct world *)arg)->n_ready++;
+    (void)worker;
+}
+
+static void on_setup_raised(void *arg, uint32_t worker, const char *reason, const struct parts *exception)
+{
+    ((struct world *)arg)->n_setup_raised++;
+    (void)worker, (void)reason, (void)exception;
+}
+
+static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
+                      const struct parts *payload)
+{
+    struct world *w = arg;
+    w->n_results++;
+    w->last_length = payload->length;
+    (void)worker, (void)status, (void)time_us;
+}
+
+static void on_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
+{
+    ((struct world *)arg)->n_gone++;
+    (void)worker, (void)failure;
+}
+
+/* A step a turn, whose sockets are read in the same turn; what follows from the last has some turns more. */
+static bool turn(void *arg)
+{
+    struct world *w = arg;
+    if (*w->steps)
+        (*w->steps++)(w);
+    else if (++w->n_quiet == 4)
+        loop_end(w->loop);
+    return true;
+}
+
+static void end_turn(void *arg)
+{
+    struct world *w = arg;
+    w->runner->ops->flush(w->runner);
+}
+
+/* Two workers are started, and then the steps taken: a list that ends with NULL. */
+static void run(struct world *w, void (*const *steps)(struct world *w))
+{
+    struct err err;
+    struct parts setup = {0};
+    struct runner_start start = {.n_workers = N, .n_in_node = N, .block_id = "b", .pool_id = "p", .setup = &setup};
+    memset(w, 0, sizeof *w);
+    w->steps = steps;
+    fake_zygote_begin(&w->zygote);
+    w->loop = loop_new(&err);
+    w->functions = functions_new(0);
+    w->runner = runner_fork_new(w->loop, &w->zygote, N);
+    w->runner->events = (struct runner_events){.worker_ready = on_ready,
+                                               .setup_raised = on_setup_raised,
+                                               .result = on_result,
+                                               .worker_gone = on_gone,
+                                               .arg = w};
+    struct loop_source source = {.turn = turn, .flush = end_turn, .arg = w};
+    loop_add_source(w->loop, &source);
+    w->runner->ops->prepare(w->runner, &start);
+    for (uint32_t i = 0; i < N; i++)
+        w->runner->ops->start_worker(w->runner, i);
+    loop_run(w->loop);
+    w->runner->ops->free(w->runner);
+    task_queue_clear(&w->given);
+    functions_free(w->functions);
+    loop_free(w->loop);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------ */
+
+static void write_up(struct world *w, const struct up *up, size_t n_bytes)
+{
+    static const uint8_t bytes[200000];
+    struct process *p = &w->zygote.processes[0];
+    CHECK_EQUAL(send(p->socket, up, sizeof *up, MSG_DONTWAIT | MSG_NOSIGNAL), sizeof *up);
+    CHECK_EQUAL(send(p->socket, bytes, n_bytes, MSG_DONTWAIT | MSG_NOSIGNAL), n_bytes);
+}
+
+static void says_ready(struct world *w)
+{
+    write_up(w, &(struct up){.kind = UP_READY}, 0);
+}
+
+static void says_setup_raised(struct world *w)
+{
+    write_up(w, &(struct up){.kind = UP_SETUP_RAISED, .status = 3, .length = 10}, 10);
+}
+
+static void is_given_a_task(struct world *w)
+{
+    struct msg *msg = make_tasks(1, 1, 'f', 0);
+    tasks_read(w->functions, msg, &w->given);
+    msg_unref(msg);
+    w->runner->ops->give(w->runner, 0, w->given.last);
+}
+
+static void begins(struct world *w)
+{
+    atomic_fetch_add(&w->zygote.processes[0].page->next, 1);
+}
+
+static void answers(struct world *w)
+{
+    write_up(w, &(struct up){.kind = UP_RESULT, .length = 200000}, 200000);
+}
+
+static void answers_half(struct world *w)
+{
+    write_up(w, &(struct up){.kind = UP_RESULT, .length = 200000}, 100000);
+}
+
+static void answers_the_other_half(struct world *w)
+{
+    static const uint8_t bytes[100000];
+    CHECK_EQUAL(send(w->zygote.processes[0].socket, bytes, sizeof bytes, MSG_DONTWAIT | MSG_NOSIGNAL), sizeof bytes);
+}
+
+static void says_it_has_not_begun(struct world *w)
+{
+    atomic_store(&w->zygote.processes[0].page->next, 0);
+}
+
+static void its_tasks_are_taken_back(struct world *w)
+{
+    CHECK_EQUAL(w->runner->ops->take_back(w->runner, 0), 1);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------ */
+
+static void a_worker_answers_what_it_was_given(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, answers, NULL});
+    CHECK_EQUAL(w.n_ready, 1);
+    CHECK_EQUAL(w.n_results, 1);
+    CHECK_EQUAL(w.last_length, 200000);
+    CHECK_EQUAL(w.n_gone, 0);
+}
+
+static void an_answer_in_two_halves_is_one(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, answers_half, answers_the_other_half,
+                                              NULL});
+    CHECK_EQUAL(w.n_results, 1);
+    CHECK_EQUAL(w.last_length, 200000);
+}
+
+static void a_worker_that_is_ready_twice_is_ended(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, says_ready, NULL});
+    CHECK_EQUAL(w.n_ready, 1);
+    CHECK_EQUAL(w.n_gone, 1);
+}
+
+static void a_setup_can_raise_only_before_the_worker_is_ready(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_setup_raised, NULL});
+    CHECK_EQUAL(w.n_setup_raised, 1);
+    CHECK_EQUAL(w.n_gone, 0);
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, says_setup_raised, NULL});
+    CHECK_EQUAL(w.n_setup_raised, 0);
+    CHECK_EQUAL(w.n_gone, 1);
+}
+
+static void an_answer_to_nothing_ends_its_worker(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, answers, NULL});
+    CHECK_EQUAL(w.n_results, 0);
+    CHECK_EQUAL(w.n_gone, 1);
+}
+
+static void half_an_answer_to_a_task_that_is_taken_back_then_ends_its_worker(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, answers_half, says_it_has_not_begun,
+                                              its_tasks_are_taken_back, answers_the_other_half, NULL});
+    CHECK_EQUAL(w.n_results, 0);
+    CHECK_EQUAL(w.n_gone, 1);
+}
+
+int main(void)
+{
+    quiet();
+    a_worker_answers_what_it_was_given();
+    an_answer_in_two_halves_is_one();
+    a_worker_that_is_ready_twice_is_ended();
+    a_setup_can_raise_only_before_the_worker_is_ready();
+    an_answer_to_nothing_ends_its_worker();
+    half_an_answer_to_a_task_that_is_taken_back_then_ends_its_worker();
+    return check_end("runner_fork");
+}
