@@ -369,6 +369,8 @@ static void forget_cancelling(struct manager *m, const struct msg *answers)
 
 static void cancel_here(struct manager *m, struct task *task)
 {
+    if (m->results.n == WIRE_MAX_ITEMS)
+        flush_results(m);
     wire_results_add(&m->results, task->id, 0, 0, WIRE_CANCELLED);
     task_remove(&m->queue, task);
     task_free(task);

@@ -272,6 +272,28 @@ static void cancel_drops_what_waits_here_and_asks_ranks_for_the_rest(void)
     end(&w);
 }
 
+static void more_cancelled_tasks_than_fit_a_message_are_answered_in_two(void)
+{
+    static uint64_t ids[WIRE_MAX_ITEMS];
+    struct world w;
+    start(&w, 1, 1);
+    for (uint64_t first = 1; first < 120001; first += 40000)
+        from_interchange(&w, make_tasks(first, 40000, 'f', 0)); /* of which the rank gets two */
+    for (uint64_t first = 3; first < 120001; first += 40000) {
+        struct buf head = {0};
+        for (uint32_t i = 0; i < 40000; i++)
+            ids[i] = first + i;
+        wire_put_ids(&head, WIRE_CANCEL, 0, ids, 40000);
+        struct msg *cancel = msg_new(&head, NULL);
+        manager_on_interchange(w.manager, cancel, w.now_us); /* all in one turn */
+        msg_unref(cancel);
+    }
+    flush(&w);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 119998);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RESULTS), 2);
+    end(&w);
+}
+
 static void a_cancelled_task_that_comes_back_is_not_sent_again(void)
 {
     struct world w;
@@ -431,6 +453,7 @@ int main(void)
     what_the_interchange_recalls_goes_up();
     a_recall_of_nothing_is_answered_by_credit();
     cancel_drops_what_waits_here_and_asks_ranks_for_the_rest();
+    more_cancelled_tasks_than_fit_a_message_are_answered_in_two();
     a_cancelled_task_that_comes_back_is_not_sent_again();
     asked_to_stop_it_stops_all_ranks_and_says_bye_last();
     a_rank_that_fails_ends_the_block_with_its_reason();
