@@ -52,7 +52,7 @@ static const uint8_t *take(struct reader *r, size_t n)
 /* Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF; and, for us, no NUL. */
 static bool is_text(const uint8_t *p, size_t n)
 {
-    const uint8_t *end = p + n;
+    const uint8_t *end = n ? p + n : p; /* an empty text may lie nowhere: NULL has no sum */
     while (p < end) {
         uint8_t c = *p++;
         if (c == 0)
