@@ -159,7 +159,7 @@ void buf_free(struct buf *buf)
 
 uint8_t *buf_room(struct buf *buf, size_t n)
 {
-    if (n > buf->capacity - buf->n) {
+    if (n > buf->capacity - buf->n || !buf->p) { /* never NULL: to that not even 0 may be added */
         size_t capacity = buf->capacity ? 2 * buf->capacity : 256;
         while (capacity - buf->n < n)
             capacity *= 2;
