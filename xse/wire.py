@@ -117,6 +117,12 @@ def _text(text: str) -> bytes:
     return struct.pack("<I", len(data)) + data + _padding(4 + len(data))
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that may be long: at most so many bytes of UTF-8."""
+    data = text.encode()
+    return text if len(data) <= most else data[:most].decode(errors="ignore")
+
+
 class _Reader:
     """Reads a body field by field; every length from outside goes through here."""
 

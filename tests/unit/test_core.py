@@ -503,3 +503,28 @@ def test_whatever_happens_each_task_gets_exactly_one_answer() -> None:
 
 def held_by(world: World, block: str) -> set[int]:
     return set(world.core._by_id[block].in_flight)
+
+
+def test_a_block_of_many_long_named_hosts_that_is_lost_is_told_in_short() -> None:
+    w = World()
+    nodes = tuple(wire.NodeEntry(i, 1, 1, 1, 1, f"node{i:05}.of.a.cluster.somewhere.example") for i in range(4096))
+    w.register("b", nodes=nodes)
+    w.credit("b", 4096, 4096)
+    w.submit(1, 1000)
+    w.core.on_lost("b", "its connection has ended")
+    w.settle()
+    assert w.answered() == dict.fromkeys(range(1, 1001), wire.Status.MANAGER_LOST)
+    told = next(p for m, p in zip(w.client, w.client_payloads, strict=True) if isinstance(m, wire.Results))
+    failure = wire.Failure.unpack(told[: len(told) // 1000])
+    assert failure.host.startswith("node00000.of.a.cluster.somewhere.example,node00001.")
+    assert len(told) < 1000 * 4096
+
+
+@pytest.mark.parametrize("field", ["block_id", "xse_version", "python_version"])
+def test_a_pool_with_a_name_as_long_as_a_text_may_be_is_refused_like_another(field: str) -> None:
+    w = World()
+    name = "z" * wire.MAX_TEXT
+    w.register("b", **({"block_id": name} if field == "block_id" else {}))
+    w.register("c", **{field: name})
+    (refuse,) = w.to_block("c", wire.Refuse)
+    assert refuse.reason.count("z") == core.MOST_NAMES

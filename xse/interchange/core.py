@@ -29,6 +29,9 @@ LOOK_AGAIN_S = 0.002  # after all blocks were looked at in vain
 #: share of what waits may be a handful of short tasks, and then the messages cost more than the tasks.
 WORTH_A_MESSAGE_S = 0.001
 MOST_BYTES = 16 << 20  # of results put together into one message
+#: What a pool says of itself may be long, as the hosts of thousands of nodes are. It is cut to this where it goes into
+#: a text of the wire: a lost block's record goes out once for each of its tasks.
+MOST_NAMES = 2048  # bytes
 
 Peer: TypeAlias = Hashable  # the loop's name for a connection
 
@@ -373,18 +376,18 @@ class Core:
         if self._shutdown is not None:
             return wire.Refuse(wire.RefuseCode.ENDING, "the executor is shutting down")
         if hello.block_id in self._by_id:
-            return wire.Refuse(wire.RefuseCode.BLOCK, f"block {hello.block_id} is connected already")
+            return wire.Refuse(wire.RefuseCode.BLOCK, f"block {_cut(hello.block_id)} is connected already")
         if hello.xse_version != self._xse_version:
             return wire.Refuse(
                 wire.RefuseCode.VERSION,
-                f"xse-pool is version {hello.xse_version}, and the executor's xse is {self._xse_version}: install the"
-                " same in both places",
+                f"xse-pool is version {_cut(hello.xse_version)}, and the executor's xse is {self._xse_version}: install"
+                " the same in both places",
             )
         if hello.python_version and _minor(hello.python_version) != _minor(self._python_version):
             return wire.Refuse(
                 wire.RefuseCode.VERSION,
-                f"the pool runs Python {hello.python_version}, and the executor {self._python_version}: both must be of"
-                " one minor version",
+                f"the pool runs Python {_cut(hello.python_version)}, and the executor {self._python_version}: both must"
+                " be of one minor version",
             )
         return None
 
@@ -485,7 +488,7 @@ class Core:
         (logger.warning if code < 0 or lost else logger.info)(
             "block_down block=%s code=%d lost=%d reason=%r", block.id, code, len(lost), reason
         )
-        record = wire.Failure(host=block.hosts, block=block.id, detail=reason).pack()
+        record = wire.Failure(host=_cut(block.hosts), block=_cut(block.id), detail=_cut(reason)).pack()
         self._cancelling.difference_update(lost)
         self._results_to_client(lost, wire.Status.MANAGER_LOST, record)
         self._event(
@@ -540,3 +543,7 @@ def _merged(batch: list[tuple[wire.Results, Frames]]) -> ToClient:
 
 def _minor(version: str) -> list[str]:
     return version.split(".")[:2]
+
+
+def _cut(names: str) -> str:
+    return wire.cut(names, MOST_NAMES)
