@@ -129,6 +129,21 @@ void loop_add_source(struct loop *loop, const struct loop_source *source)
     loop->sources[loop->n_sources++] = source;
 }
 
+static bool do_nothing(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+/* Its place stays: the loop may be walking the list. */
+void loop_remove_source(struct loop *loop, const struct loop_source *source)
+{
+    static const struct loop_source nothing = {.turn = do_nothing};
+    for (int i = 0; i < loop->n_sources; i++)
+        if (loop->sources[i] == source)
+            loop->sources[i] = &nothing;
+}
+
 static bool serve_descriptors(struct loop *loop)
 {
     struct epoll_event events[MOST_EVENTS];

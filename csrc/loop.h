@@ -43,5 +43,6 @@ struct loop_source {
     void *arg;
 };
 void loop_add_source(struct loop *loop, const struct loop_source *source); /* borrowed; at most 8 */
+void loop_remove_source(struct loop *loop, const struct loop_source *source); /* from within any source's calls, too */
 
 #endif

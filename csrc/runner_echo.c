@@ -4,6 +4,7 @@
 
 struct runner_echo {
     struct runner runner;
+    struct loop *loop;
     struct loop_source source;
     bool told;
     char *python_version;
@@ -104,6 +105,7 @@ static void flush(struct runner *runner)
 static void free_runner(struct runner *runner)
 {
     struct runner_echo *r = self_of(runner);
+    loop_remove_source(r->loop, &r->source);
     for (size_t i = 0; i < r->n; i++)
         parts_clear(&r->answers[i]);
     mem_free(r->answers);
@@ -119,6 +121,7 @@ struct runner *runner_echo_new(struct loop *loop, uint32_t n_workers, const char
 {
     struct runner_echo *r = mem_new(sizeof *r);
     r->runner.ops = &ops;
+    r->loop = loop;
     r->n_workers = n_workers;
     r->ready = mem_array(n_workers, sizeof *r->ready);
     r->python_version = mem_text(python_version);
