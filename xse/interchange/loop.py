@@ -22,11 +22,11 @@ from xse.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = 64  # messages through the door before others have their turn
+AT_A_TIME = 64  # messages through the door, or new connections, before others have their turn
 STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone; for the executor to read the last it is told
 LAST_WORDS_S = 1.0  # of a pool whose connection has ended, while so much comes from others that the door is never empty
 
-_IN, _OUT = select.POLLIN, select.POLLOUT
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Interchange:
@@ -50,7 +50,7 @@ class Interchange:
         self._ended: dict[bytes, float] = {}  # of other hosts: connections that have ended, and since when
         self._writing: set[int] = set()  # streams with something that waits
         self._lifelines: list[int] = []  # descriptors that become readable when we are to end
-        self._poll = select.poll()
+        self._poll = select.epoll()  # poll would look at each of thousands of blocks in each turn
         self._end_by: float | None = None
 
     # ---- opening
@@ -159,13 +159,14 @@ class Interchange:
 
     def _accept(self) -> None:
         assert self._listener
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:  # gone again
-            return
-        stream = Stream(sock)
-        self._pools[stream.fileno()] = stream
-        self._poll.register(stream, _IN)
+        for _ in range(AT_A_TIME):
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:  # no more, or gone again
+                return
+            stream = Stream(sock)
+            self._pools[stream.fileno()] = stream
+            self._poll.register(stream, _IN)
 
     def _from_local_pool(self, stream: Stream) -> None:
         try:
@@ -261,7 +262,7 @@ class Interchange:
             logger.info("over")
 
     def _turn(self) -> None:
-        for fd, events in self._poll.poll(self._patience_ms()):
+        for fd, events in self._poll.poll(self._patience_s()):
             if fd == self._client.fileno():
                 self._serve(self._client, events)
             elif fd in self._pools:
@@ -286,11 +287,11 @@ class Interchange:
             else:
                 self._from_local_pool(stream)
 
-    def _patience_ms(self) -> float:
+    def _patience_s(self) -> float:
         if self._core.unsettled or self._ended or (self._door and self._door.readable()):
             return 0
         until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
-        return max(0.0, (until - time.monotonic()) * 1000)
+        return max(0.0, until - time.monotonic())
 
     def _tell(self, event: commands.Event) -> None:
         data = commands.dumps(event)
@@ -300,7 +301,7 @@ class Interchange:
         """What it was told last, the answer to its Shutdown, may wait behind much else."""
         until = time.monotonic() + STOP_TIMEOUT_S
         poll = select.poll()
-        poll.register(self._client, _OUT)
+        poll.register(self._client, select.POLLOUT)
         while not self._client.flush() and time.monotonic() < until:
             poll.poll(max(0.0, until - time.monotonic()) * 1000)
 
