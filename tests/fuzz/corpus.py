@@ -37,6 +37,7 @@ def unpack(name: str, directory: Path) -> None:
 def pack(directory: Path, name: str) -> None:
     inputs = {path.read_bytes() for path in directory.iterdir()}
     lines = [b64encode(data).decode() for data in sorted(inputs, key=lambda data: (len(data), data)) if data]
+    assert lines, f"nothing in {directory}"
     (KEPT / f"{name}.txt").write_text("".join(line + "\n" for line in lines))
 
 
