@@ -1,123 +1,172 @@
-"""What is measured. Each takes an open bench and gives figures by name; each checks every result's value."""
+"""What is done to each peer. A measure takes an open bench and gives figures by name; each result's value is checked.
+
+``size``: how much of it, 1.0 being a full measure.
+"""
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from peers import Bench
-from processes import cpu_s, family
+from . import memory
+from .peers import WORKERS
+from .peers.bench import Bench
+from .processes import cpu_s, cpu_since, family, forget_peak, peak_bytes, resident_bytes
+from .tasks import double, same, sleep, wait_for, where, where_with_numpy
 
-WORKERS = 2
-
-
-def double(n: int) -> int:
-    return n + n
-
-
-def same(data: bytes) -> bytes:
-    return data
-
-
-def sleep(seconds: float) -> float:
-    import time
-
-    time.sleep(seconds)
-    return seconds
+Figures = dict[str, float]
 
 
 def check(found: Iterable[object], expected: Iterable[object]) -> None:
+    """Value by value, and that there are as many."""
     for a, b in zip(found, expected, strict=True):
         if a != b:
-            raise AssertionError(f"a result is {a!r}, not {b!r}")
+            raise AssertionError(f"a result is {a!r:.100}, not {b!r:.100}")
 
 
 def warm(bench: Bench, n: int = 200) -> None:
     check([f.result() for f in [bench.submit(double, i) for i in range(n)]], range(0, 2 * n, 2))
 
 
-def rate(bench: Bench, size: float) -> dict[str, float]:
-    """No-op tasks a second, a future each; and the CPU of all processes for one."""
+def start(bench: Bench, size: float) -> Figures:
+    """Nothing: whoever runs the measures takes the time to the first result."""
+    del bench, size
+    return {}
+
+
+def rate(bench: Bench, size: float) -> Figures:
+    """No-op tasks, a future each, from the first ``submit`` to the last ``result``; and the CPU of all processes."""
     warm(bench)
+    seconds, most = 2.0 * size, 200_000
     elapsed, n = 0.0, 200
-    while elapsed < 2.0 * size and n < 200_000:  # so many that it lasts a while, whoever runs them
-        n = min(200_000, n * 2 if elapsed == 0 else int(n * min(10.0, 2.2 * size / elapsed)))
-        processes = family()
-        cpu, start = cpu_s(processes), time.perf_counter()
-        futures = [bench.submit(double, i) for i in range(n)]
-        values = [f.result() for f in futures]
-        elapsed = time.perf_counter() - start
-        cpu = cpu_s(processes) - cpu
+    while elapsed < seconds and n < most:  # so many that it lasts a while, whoever runs them
+        n = min(most, 2 * n if elapsed == 0 else int(n * min(10.0, 1.2 * seconds / elapsed)))
+        before, begin = cpu_s(family()), time.perf_counter()
+        values = [f.result() for f in [bench.submit(double, i) for i in range(n)]]
+        elapsed = time.perf_counter() - begin
+        cpu = cpu_since(before)
         check(values, range(0, 2 * n, 2))
-    return {"tasks/s": n / elapsed, "us CPU/task": cpu / n * 1e6}
+    return {"tasks/s": n / elapsed, "µs CPU/task": cpu / n * 1e6}
 
 
-def latency(bench: Bench, size: float) -> dict[str, float]:
-    """Round trip of one no-op while nothing else runs."""
+def items(bench: Bench, size: float) -> Figures:
+    """``map`` over numbers, results taken one by one; and the most memory that the client needs for it."""
+    check(bench.map(double, range(1000)), range(0, 2000, 2))
+    n = round(1_000_000 * size)
+    forget_peak()
+    resident, begin = resident_bytes(), time.perf_counter()
+    check(bench.map(double, range(n)), range(0, 2 * n, 2))
+    elapsed = time.perf_counter() - begin
+    return {"items/s": n / elapsed, "B/item": max(0, peak_bytes() - resident) / n}
+
+
+def latency(bench: Bench, size: float) -> Figures:
+    """Round trips of one no-op while nothing else runs: 2,000, or as many as there are in some seconds."""
     warm(bench)
-    times = []
-    for i in range(round(2000 * size)):
-        start = time.perf_counter()
-        value = bench.submit(double, i).result()
-        times.append(time.perf_counter() - start)
-        check([value], [2 * i])
+    times: list[float] = []
+    end = time.perf_counter() + 4 * size
+    while len(times) < 2000 * size and (len(times) < 100 or time.perf_counter() < end):
+        n = len(times)
+        begin = time.perf_counter()
+        value = bench.submit(double, n).result()
+        times.append(time.perf_counter() - begin)
+        check([value], [2 * n])
     times.sort()
-    return {"p50 ms": statistics.median(times) * 1000, "p99 ms": times[int(len(times) * 0.99)] * 1000}
+    return {"ms (p50)": statistics.median(times) * 1000, "ms (p99)": times[int(len(times) * 0.99)] * 1000}
 
 
-def sleeps(bench: Bench, size: float) -> dict[str, float]:
+def sleeps(bench: Bench, size: float) -> Figures:
     """Tasks of 10 ms: how near to ideal?"""
     warm(bench)
     n = round(400 * size)
-    start = time.perf_counter()
+    begin = time.perf_counter()
     check([f.result() for f in [bench.submit(sleep, 0.01) for _ in range(n)]], [0.01] * n)
-    return {"10 ms tasks, ideal/real": n * 0.01 / WORKERS / (time.perf_counter() - start)}
+    return {"ideal / real": n * 0.01 / WORKERS / (time.perf_counter() - begin)}
 
 
-def mixed(bench: Bench, size: float) -> dict[str, float]:
+def mixed(bench: Bench, size: float) -> Figures:
     """One long task first, and many short ones, which must not wait behind it."""
     warm(bench)
     long, n = 5.0 * size, round(2000 * size)
-    start = time.perf_counter()
+    begin = time.perf_counter()
     futures = [bench.submit(sleep, long), *(bench.submit(sleep, 0.002) for _ in range(n))]
     check([f.result() for f in futures], [long, *[0.002] * n])
     ideal = max(long, (long + n * 0.002) / WORKERS)
-    return {"mixed, real/ideal": (time.perf_counter() - start) / ideal}
+    return {"real / ideal": (time.perf_counter() - begin) / ideal}
 
 
-def small_payload(bench: Bench, size: float) -> dict[str, float]:
+def small(bench: Bench, size: float) -> Figures:
+    """10 kB there and back."""
     warm(bench)
     data = [bytes([i % 256]) * 10_000 for i in range(round(5000 * size))]
-    start = time.perf_counter()
+    begin = time.perf_counter()
     check([f.result() for f in [bench.submit(same, d) for d in data]], data)
-    return {"10 kB tasks/s": len(data) / (time.perf_counter() - start)}
+    return {"tasks/s": len(data) / (time.perf_counter() - begin)}
 
 
-def large_payload(bench: Bench, size: float) -> dict[str, float]:
+def large(bench: Bench, size: float) -> Figures:
+    """10 MB there and back. Bytes that differ, so that nobody can send the same ones twice."""
     warm(bench)
     data = [bytes([i]) * 10_000_000 for i in range(max(4, round(30 * size)))]
-    start = time.perf_counter()
+    begin = time.perf_counter()
     check([f.result() for f in [bench.submit(same, d) for d in data]], data)
-    return {"10 MB there and back, MB/s": 20 * len(data) / (time.perf_counter() - start)}
+    return {"MB/s": 20 * len(data) / (time.perf_counter() - begin)}
 
 
-def idle(bench: Bench, size: float) -> dict[str, float]:
+def idle(bench: Bench, size: float) -> Figures:
     """CPU of all processes while nobody asks for anything."""
     warm(bench)
-    time.sleep(0.5)  # what the work before has left behind
-    processes = family()
-    cpu, seconds = cpu_s(processes), 4.0 * size
-    time.sleep(seconds)
-    return {"idle, % of a core": (cpu_s(processes) - cpu) / seconds * 100}
+    time.sleep(1.0)  # what the work before has left behind
+    before, begin = cpu_s(family()), time.perf_counter()
+    time.sleep(6.0 * size)
+    return {"% of a core": cpu_since(before) / (time.perf_counter() - begin) * 100}
 
 
-MEASURES: dict[str, Callable[[Bench, float], dict[str, float]]] = {
-    "rate": rate,
-    "latency": latency,
-    "sleeps": sleeps,
-    "mixed": mixed,
-    "small_payload": small_payload,
-    "large_payload": large_payload,
-    "idle": idle,
+def queue(bench: Bench, size: float) -> Figures:
+    """Memory of the client for a task that waits, its workers being busy."""
+    warm(bench)
+    n = round(100_000 * size)
+    with tempfile.TemporaryDirectory() as directory:
+        end = Path(directory) / "end"
+        busy = [bench.submit(wait_for, str(end)) for _ in range(WORKERS)]
+        before = memory.settled()
+        futures = [bench.submit(double, i) for i in range(n)]
+        after = memory.settled()
+        end.touch()
+        check([f.result() for f in busy], [str(end)] * WORKERS)
+        check([f.result() for f in futures], range(0, 2 * n, 2))
+    return {"B/task": (after - before) / n}
+
+
+def workers(bench: Bench, size: float) -> Figures:
+    """What 32 workers cost that have Python and nothing else."""
+    del size
+    return memory.of_workers(bench, 32, where)
+
+
+def workers_numpy(bench: Bench, size: float) -> Figures:
+    """The same when each has used numpy."""
+    del size
+    return memory.of_workers(bench, 32, where_with_numpy)
+
+
+MEASURES: dict[str, Callable[[Bench, float], Figures]] = {
+    measure.__name__: measure
+    for measure in (
+        start,
+        rate,
+        items,
+        latency,
+        sleeps,
+        mixed,
+        small,
+        large,
+        idle,
+        queue,
+        workers,
+        workers_numpy,
+    )
 }

@@ -1,4 +1,4 @@
-"""One measure of one peer, in a process of its own: ``python one.py PEER MEASURE SIZE`` prints figures as JSON."""
+"""One measure of one peer, in a process of its own: ``python -m benchmarks.one PEER MEASURE SIZE`` prints JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import json
 import sys
 import time
 
-from measures import MEASURES, WORKERS, double
-from peers import PEERS
+from .measures import MEASURES
+from .peers import PEERS
+from .tasks import double
 
 
 def main() -> None:
     peer, measure, size = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    start = time.perf_counter()
-    with PEERS[peer](WORKERS) as bench:
+    opener = PEERS[peer].opener()
+    begin = time.perf_counter()
+    with opener() as bench:
         if bench.submit(double, 21).result() != 42:
             raise AssertionError("the first result is wrong")
-        first_s = time.perf_counter() - start
+        first_s = time.perf_counter() - begin
         figures = MEASURES[measure](bench, size)
-    print(json.dumps({"first result, s": first_s, **figures}))
+    print(json.dumps({"s to first result": first_s, **figures}), flush=True)
 
 
 if __name__ == "__main__":

@@ -29,15 +29,21 @@ def test_the_demo_shows_its_table_and_that_the_answer_is_right(mpi: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "peer", ["xse PoolExecutor", "ProcessPoolExecutor", "xse ExtremeScaleExecutor in Parsl", "HighThroughputExecutor"]
+    "peer",
+    [
+        "xse PoolExecutor",
+        "xse PoolExecutor, encrypted TCP",
+        "ProcessPoolExecutor",
+        "xse ExtremeScaleExecutor in Parsl",
+        "HighThroughputExecutor",
+    ],
 )
 @pytest.mark.parametrize("measure", ["rate", "sleeps"])
-def test_a_measure_gives_figures(tmp_path: Path, peer: str, measure: str) -> None:
-    benchmarks = SCRIPTS / "benchmarks"
+def test_a_measure_gives_figures(mpi: str, tmp_path: Path, peer: str, measure: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(benchmarks / "one.py"), peer, measure, "0.02"],
+        [sys.executable, "-m", "benchmarks.one", peer, measure, "0.02"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(benchmarks)},
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
         capture_output=True,
         text=True,
         timeout=120,
