@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from . import document, environments, machine, processes, results, runs, table
+from . import document, environments, machine, mpi, processes, results, runs, table
 from .environments import HOME, ROOT
 from .peers import PEERS
 from .progress import Progress
-from .rows import ROWS, Row
+from .rows import Row, chosen
 
 PICTURE = "performance.svg"
 
@@ -36,52 +35,31 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def chosen(numbers: str, words: str, quick: bool) -> list[Row]:
-    """Rows with the peers that are wanted."""
-    known = list(dict.fromkeys(row.number for row in ROWS))
-    wanted = numbers.split(",") if numbers else known
-    parts = [word.strip().lower() for word in words.split(",") if word.strip()]
-    for number in wanted:
-        if number not in known:
-            sys.exit(f"scripts/bench: no row {number}; there are {', '.join(known)}")
-    for part in parts:
-        if not any(part in peer.lower() for peer in PEERS):
-            sys.exit(f"scripts/bench: no peer has {part!r} in its name; there are: {'; '.join(PEERS)}")
-    rows = []
-    for row in ROWS:
-        if parts:
-            peers = tuple(peer for peer in row.peers if any(part in peer.lower() for part in parts))
-        else:
-            peers = row.needed() if quick else row.peers
-        if row.number in wanted and peers:
-            rows.append(replace(row, peers=peers))
-    return rows
-
-
 def measured(rows: Sequence[Row], n_turns: int, size: float) -> results.Results:
     jobs = list(dict.fromkeys((row.measure, peer) for row in rows for peer in row.peers))
     progress = Progress(len(jobs) * n_turns)
     failed: dict[str, str] = {}
-    made = [""]
+    made = {""}
     for name in dict.fromkeys(e for _, p in jobs for e in (PEERS[p].environment, PEERS[p].packages) if e):
         try:
-            environments.make(name, progress.say, machine.mpi_settings() if name == "mpi4py" else {})
+            environments.make(name, progress.say, mpi.settings() if name == "mpi4py" else {})
         except environments.CannotMakeError as e:
             progress.say(f"cannot install {name}, which is left out: {e}")
             failed[name] = str(e)
         else:
-            made.append(name)
-    found = results.Results({**machine.about(made[1:]), "repeats": n_turns, "size": size}, failures=failed)
+            made.add(name)
+    found = results.Results({**machine.about(sorted(made - {""})), "repeats": n_turns, "size": size}, failures=failed)
     for turn in range(n_turns):  # peers take turns: what the machine does meanwhile, it does to all
         for measure, peer in jobs:
-            progress.step(f"turn {turn + 1} of {n_turns}, {measure}", peer)
-            if PEERS[peer].environment not in made or PEERS[peer].packages not in made:
+            progress.step(f"turn {turn + 1} of {n_turns}, {measure}: {peer}")
+            name = f"{peer}, {measure}"
+            if not {PEERS[peer].environment, PEERS[peer].packages} <= made or name in found.failures:
                 continue
             try:
                 found.add(peer, measure, runs.run(peer, measure, size))
             except runs.FailedError as e:
-                progress.say(f"{peer}, {measure}: {e}")
-                found.failures[f"{peer}, {measure}"] = str(e)
+                progress.say(f"{name}: {e}")
+                found.failures[name] = str(e)
     progress.clear()
     return found
 
@@ -123,9 +101,13 @@ def write(rows: Sequence[Row], found: results.Results, source: Path) -> None:
 def main() -> int:
     given = arguments()
     processes.adopt_orphans()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     HOME.mkdir(parents=True, exist_ok=True)
-    rows = chosen(given.rows, given.peers, given.quick)
+    try:
+        rows = chosen(given.rows, given.peers, given.quick)
+    except ValueError as e:
+        sys.exit(f"scripts/bench: {e}")
     source = given.source or given.json or HOME / "results.json"
     try:
         if given.source:

@@ -42,9 +42,3 @@ def _commit() -> str:
     """With a ``+`` if files differ from it."""
     done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
-
-
-def mpi_settings() -> dict[str, str]:
-    """Environment variables that give mpi4py the MPI that xse has: to build it, and to choose among its builds."""
-    pool = launch.find_pool()
-    return {"MPICC": pool.mpicc, "MPI4PY_MPIABI": launch.flavour_of(pool.mpi)}

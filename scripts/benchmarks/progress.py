@@ -1,4 +1,4 @@
-"""How far it is: on a terminal one line that changes, elsewhere a line for each measure."""
+"""How far it is: on a terminal one line that changes, elsewhere a line for each step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ class Progress:
         self._n = 0
         self._begin = time.monotonic()
         self._terminal = sys.stderr.isatty()
-        self._last = ""
 
-    def step(self, turn: str, what: str) -> None:
-        """``what`` begins, in this turn."""
+    def step(self, what: str) -> None:
+        """It begins."""
         elapsed = time.monotonic() - self._begin
         left = f", about {clock(elapsed / self._n * (self._total - self._n))} left" if self._n else ""
         self._n += 1
+        text = f"{self._n}/{self._total} {what}{left}"
         if self._terminal:
-            print(f"\r\033[K{self._n}/{self._total} {turn}: {what}{left}", end="", file=sys.stderr, flush=True)
-        elif turn != self._last:
-            self.say(f"{self._n}/{self._total} {turn}{left}")
-        self._last = turn
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        else:
+            self.say(text)
 
     def say(self, text: str) -> None:
         self.clear()

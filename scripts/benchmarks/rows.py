@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .goals import Goal
 from .peers import (
@@ -32,7 +32,7 @@ from .peers import (
 
 @dataclass(frozen=True)
 class Row:
-    """``number`` names it; several may share one. ``goals`` are of the peer that is ours."""
+    """``number`` names it; several may share one."""
 
     number: str
     title: str
@@ -42,9 +42,13 @@ class Row:
     must: tuple[Goal, ...] = ()
     dream: tuple[Goal, ...] = ()
 
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        return (*self.must, *self.dream)
+
     def needed(self) -> tuple[str, ...]:
         """Those peers that a goal speaks of."""
-        named = {name for goal in (*self.must, *self.dream) for name in (goal.subject, goal.of)}
+        named = {name for goal in self.goals for name in (goal.subject, goal.of)}
         return tuple(peer for peer in self.peers if peer in named)
 
 
@@ -148,7 +152,7 @@ ROWS = (
         "memory of the client for a task that waits",
         "queue",
         ("B/task",),
-        (POOL, FUTURE, PROCESSES, HTEX),
+        (POOL, FUTURE, PROCESSES),
         must=(Goal(POOL, "B/task", 2500, at_most=True),),
         dream=(Goal(POOL, "B/task", 400, at_most=True),),
     ),
@@ -185,3 +189,31 @@ ROWS = (
         (POOL_32_NUMPY_EACH, POOL_32_NUMPY_ONCE),
     ),
 )
+
+
+def chosen(numbers: str, words: str, quick: bool) -> list[Row]:
+    """Rows of these numbers, with those of their peers whose names have one of the words; both are lists with commas,
+    and empty for all. ``quick``: where no word is given, only peers that a goal speaks of. Raises ValueError."""
+    known = list(dict.fromkeys(row.number for row in ROWS))
+    wanted = _listed(numbers) or known
+    parts = _listed(words.lower())
+    for number in wanted:
+        if number not in known:
+            raise ValueError(f"no row {number}; there are {', '.join(known)}")
+    names = list(dict.fromkeys(peer for row in ROWS for peer in row.peers))
+    for part in parts:
+        if not any(part in name.lower() for name in names):
+            raise ValueError(f"no peer has {part!r} in its name; there are: {'; '.join(names)}")
+    rows = []
+    for row in ROWS:
+        if parts:
+            peers = tuple(peer for peer in row.peers if any(part in peer.lower() for part in parts))
+        else:
+            peers = row.needed() if quick else row.peers
+        if row.number in wanted and peers:
+            rows.append(replace(row, peers=peers))
+    return rows
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

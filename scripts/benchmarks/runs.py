@@ -12,10 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from xse import launch
-
+from . import mpi
 from .environments import packages_of, python_of
-from .machine import mpi_settings
 from .peers import PEERS, Peer
 from .processes import BENCH_PID, descendants
 
@@ -66,8 +64,7 @@ def _before(peer: Peer) -> list[str]:
     if not peer.mpi:
         return [python]
     # A rank more than there are workers: rank 0 is the script.
-    mpiexec = launch.launcher("mpiexec", launch.find_pool(), launch.Layout(ranks_per_node=peer.workers + 1))
-    return [*mpiexec, python, "-m", "mpi4py.futures"]
+    return [*mpi.mpiexec(peer.workers + 1), python, "-m", "mpi4py.futures"]
 
 
 def _environment(peer: Peer, directory: str) -> Mapping[str, str]:
@@ -81,7 +78,7 @@ def _environment(peer: Peer, directory: str) -> Mapping[str, str]:
         "PYTHONPATH": ":".join(path),
         "TMPDIR": directory,
         BENCH_PID: str(os.getpid()),
-        **(mpi_settings() if peer.mpi else {}),
+        **(mpi.settings() if peer.mpi else {}),
         **peer.settings,
     }
 

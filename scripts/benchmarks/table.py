@@ -91,7 +91,8 @@ def summary(results: Results) -> Iterator[str]:
 def about(about: Mapping[str, Any]) -> str:
     """In a sentence, on what it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    turns = f"{about['repeats']} turn{'s' if about['repeats'] != 1 else ''}{'' if about['size'] == 1 else ', in short'}"
     return (
-        f"Measured {about['date']} at commit {about['commit']}, {about['repeats']} turns, on {about['cpu']},"
+        f"Measured {about['date']} at commit {about['commit']}, {turns}, on {about['cpu']},"
         f" {about['cpus']} CPUs, Linux {about['kernel']}, CPython {about['python']}, {about['mpi']};\n{versions}."
     )

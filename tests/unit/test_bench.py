@@ -12,7 +12,7 @@ from scripts.benchmarks.goals import Goal, judge, number
 from scripts.benchmarks.measures import MEASURES, check
 from scripts.benchmarks.peers import PEERS
 from scripts.benchmarks.results import Results
-from scripts.benchmarks.rows import ROWS, Row
+from scripts.benchmarks.rows import ROWS, Row, chosen
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,9 @@ ROW = Row(
     "7", "tasks", "rate", ("tasks/s", "ms"), ("ours", "theirs", "absent"), must=(FASTER, SHORTER), dream=(SHORTER,)
 )
 ABOUT = {
-    **{name: name for name in ("date", "commit", "cpu", "cpus", "kernel", "python", "mpi", "repeats")},
+    **{name: name for name in ("date", "commit", "cpu", "cpus", "kernel", "python", "mpi")},
+    "repeats": 3,
+    "size": 1.0,
     "versions": {"xse": "1.0"},
 }
 
@@ -146,7 +148,8 @@ def test_a_peer_that_failed_is_named_with_the_reason() -> None:
 
 def test_a_table_tells_on_what_it_was_measured() -> None:
     told = table.about(ABOUT)
-    assert all(word in told for word in ("commit", "cpu", "mpi", "xse 1.0"))
+    assert all(word in told for word in ("commit", "cpu", "mpi", "xse 1.0", "3 turns,"))
+    assert "1 turn, in short," in table.about({**ABOUT, "repeats": 1, "size": 0.25})
 
 
 # ---- values
@@ -165,7 +168,7 @@ def test_a_wrong_or_missing_result_is_no_figure(values: list[int]) -> None:
 def test_a_row_asks_for_what_there_is(row: Row) -> None:
     assert row.measure in MEASURES
     assert set(row.peers) <= set(PEERS)
-    for goal in (*row.must, *row.dream):
+    for goal in row.goals:
         assert goal.figure in row.figures
         assert {goal.subject, goal.of or goal.subject} <= set(row.peers)
 
@@ -176,6 +179,34 @@ def test_rows_1_to_12_are_all_there() -> None:
 
 def test_every_peer_is_in_a_row() -> None:
     assert {peer for row in ROWS for peer in row.peers} == set(PEERS)
+
+
+# ---- what is chosen
+
+
+def test_without_a_choice_all_is_measured() -> None:
+    assert chosen("", "", quick=False) == list(ROWS)
+
+
+def test_quick_is_what_the_verdicts_need() -> None:
+    rows = chosen("", "", quick=True)
+    assert [row.goals for row in rows] == [row.goals for row in ROWS if row.goals]
+    for row in rows:
+        assert set(row.peers) == {name for goal in row.goals for name in (goal.subject, goal.of) if name}
+
+
+def test_rows_are_chosen_by_number() -> None:
+    assert [row.number for row in chosen("4, 11", "", quick=False)] == ["4", "11", "11"]
+
+
+def test_peers_are_chosen_by_a_word_in_whatever_case() -> None:
+    assert {peer for row in chosen("1,5", "LOKY,dask", quick=True) for peer in row.peers} == {"loky", "Dask"}
+
+
+@pytest.mark.parametrize(("numbers", "words"), [("99", ""), ("", "nobody"), ("1,x", "xse")])
+def test_what_is_not_there_cannot_be_chosen(numbers: str, words: str) -> None:
+    with pytest.raises(ValueError, match="there are"):
+        chosen(numbers, words, quick=False)
 
 
 # ---- documents
