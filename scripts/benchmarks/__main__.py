@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import document, environments, machine, mpi, processes, results, runs, table
 from .environments import HOME, ROOT
 from .peers import PEERS
-from .progress import Progress
+from .progress import Progress, say
 from .rows import Row, chosen
 
 PICTURE = "performance.svg"
@@ -35,30 +35,40 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def measured(rows: Sequence[Row], n_turns: int, size: float) -> results.Results:
-    jobs = list(dict.fromkeys((row.measure, peer) for row in rows for peer in row.peers))
-    progress = Progress(len(jobs) * n_turns)
-    failed: dict[str, str] = {}
-    made = {""}
-    for name in dict.fromkeys(e for _, p in jobs for e in (PEERS[p].environment, PEERS[p].packages) if e):
+def installed(peers: Iterable[str]) -> tuple[set[str], dict[str, str]]:
+    """Environments that these peers need: those that are there now, and why others cannot be had."""
+    there, lacking = {""}, {}
+    for name in dict.fromkeys(e for peer in peers for e in needs(peer) if e):
         try:
-            environments.make(name, progress.say, mpi.settings() if name == "mpi4py" else {})
+            environments.make(name, say, mpi.settings() if name == "mpi4py" else {})
+            there.add(name)
         except environments.CannotMakeError as e:
-            progress.say(f"cannot install {name}, which is left out: {e}")
-            failed[name] = str(e)
-        else:
-            made.add(name)
-    found = results.Results({**machine.about(sorted(made - {""})), "repeats": n_turns, "size": size}, failures=failed)
+            say(f"cannot install {name}, which is left out: {e}")
+            lacking[name] = str(e)
+    return there, lacking
+
+
+def needs(peer: str) -> set[str]:
+    return {PEERS[peer].environment, PEERS[peer].packages}
+
+
+def measured(rows: Sequence[Row], n_turns: int, size: float) -> results.Results:
+    wanted = list(dict.fromkeys((row.measure, peer) for row in rows for peer in row.peers))
+    there, lacking = installed(peer for _, peer in wanted)
+    jobs = [(measure, peer) for measure, peer in wanted if needs(peer) <= there]
+    about = {**machine.about(sorted(there - {""})), "repeats": n_turns, "size": size}
+    found = results.Results(about, failures=lacking)
+    progress = Progress(len(jobs) * n_turns)
     for turn in range(n_turns):  # peers take turns: what the machine does meanwhile, it does to all
         for measure, peer in jobs:
-            progress.step(f"turn {turn + 1} of {n_turns}, {measure}: {peer}")
             name = f"{peer}, {measure}"
-            if not {PEERS[peer].environment, PEERS[peer].packages} <= made or name in found.failures:
+            progress.step(f"turn {turn + 1} of {n_turns}, {measure}: {peer}")
+            if name in found.failures:
                 continue
             try:
                 found.add(peer, measure, runs.run(peer, measure, size))
             except runs.FailedError as e:
-                progress.say(f"{name}: {e}")
+                say(f"{name}: {e}")
                 found.failures[name] = str(e)
     progress.clear()
     return found
@@ -66,11 +76,10 @@ def measured(rows: Sequence[Row], n_turns: int, size: float) -> results.Results:
 
 def draw(source: Path, picture: Path) -> bool:
     """With matplotlib, in an environment of its own."""
-    progress = Progress(0)
     try:
-        environments.make("picture", progress.say, {})
+        environments.make("picture", say, {})
     except environments.CannotMakeError as e:
-        progress.say(f"no picture is drawn, for matplotlib cannot be installed: {e}")
+        say(f"no picture is drawn, for matplotlib cannot be installed: {e}")
         return False
     command = [str(environments.python_of("picture")), "-m", "benchmarks.picture", str(source), str(picture)]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(runs.SCRIPTS)})
@@ -94,7 +103,7 @@ def write(rows: Sequence[Row], found: results.Results, source: Path) -> None:
         (ROOT / "README.md", "summary", "\n".join(table.summary(found))),
     ):
         file.write_text(document.fill(file.read_text(), place, content))
-        print(f"bench: wrote {file.relative_to(ROOT)}", file=sys.stderr)
+        say(f"wrote {file.relative_to(ROOT)}")
     draw(source, ROOT / "docs" / PICTURE)
 
 
@@ -120,11 +129,11 @@ def main() -> int:
         if given.write:
             write(rows, found, source)
         elif not given.source and draw(source, HOME / PICTURE):
-            print(f"\nbench: figures in {source}, picture in {HOME / PICTURE}", file=sys.stderr)
+            say(f"figures in {source}, picture in {HOME / PICTURE}")
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         runs.end_all()
-        print("\nbench: broken off; nothing is left running", file=sys.stderr)
+        say("broken off; nothing is left running")
         return 130
     return 0
 

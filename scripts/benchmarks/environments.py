@@ -71,7 +71,9 @@ def _run(command: Sequence[str], settings: Mapping[str, str] | None = None) -> N
         raise CannotMakeError(f"'{' '.join(command[1:4])} ...' was not done after {TIMEOUT_S} s") from None
     if done.returncode:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise CannotMakeError(next((s for s in reversed(said) if "rror" in s), f"exit code {done.returncode}"))
+        raise CannotMakeError(
+            next((line for line in reversed(said) if "error" in line.lower()), f"exit code {done.returncode}")
+        )
 
 
 def version(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import memory
 from .peers import WORKERS
 from .peers.bench import Bench
-from .processes import cpu_s, cpu_since, family, forget_peak, peak_bytes, resident_bytes
+from .processes import CpuMeter, forget_peak, peak_bytes, resident_bytes
 from .tasks import double, same, sleep, wait_for, where, where_with_numpy
 
 Figures = dict[str, float]
@@ -44,12 +44,12 @@ def rate(bench: Bench, size: float) -> Figures:
     elapsed, n = 0.0, 200
     while elapsed < seconds and n < most:  # so many that it lasts a while, whoever runs them
         n = min(most, 2 * n if elapsed == 0 else int(n * min(10.0, 1.2 * seconds / elapsed)))
-        before, begin = cpu_s(family()), time.perf_counter()
+        cpu, begin = CpuMeter(), time.perf_counter()
         values = [f.result() for f in [bench.submit(double, i) for i in range(n)]]
         elapsed = time.perf_counter() - begin
-        cpu = cpu_since(before)
+        cpu_s = cpu.seconds()
         check(values, range(0, 2 * n, 2))
-    return {"tasks/s": n / elapsed, "µs CPU/task": cpu / n * 1e6}
+    return {"tasks/s": n / elapsed, "µs CPU/task": cpu_s / n * 1e6}
 
 
 def items(bench: Bench, size: float) -> Figures:
@@ -120,9 +120,10 @@ def idle(bench: Bench, size: float) -> Figures:
     """CPU of all processes while nobody asks for anything."""
     warm(bench)
     time.sleep(1.0)  # what the work before has left behind
-    before, begin = cpu_s(family()), time.perf_counter()
+    cpu, begin = CpuMeter(), time.perf_counter()
     time.sleep(6.0 * size)
-    return {"% of a core": cpu_since(before) / (time.perf_counter() - begin) * 100}
+    elapsed = time.perf_counter() - begin
+    return {"% of a core": cpu.seconds() / elapsed * 100}
 
 
 def queue(bench: Bench, size: float) -> Figures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 
@@ -46,18 +47,28 @@ def family() -> set[int]:
     return descendants(bench) if bench else {os.getpid()} | descendants(os.getpid())
 
 
-def cpu_s(pids: Collection[int]) -> dict[int, float]:
-    """CPU time that each has used, to the nanosecond: threads that have ended are not in it."""
-    return {pid: sum(_thread_ns(pid)) / 1e9 for pid in pids}
+class CpuMeter:
+    """CPU time that all processes of the run use from now on.
 
+    Reading /proc takes this process some milliseconds, so its own time is taken nearest to what is measured.
+    """
 
-def cpu_since(before: dict[int, float]) -> float:
-    """What all processes of the run have used since ``before``, those that came later with all they have used."""
-    now = cpu_s(family())
-    return sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items())
+    def __init__(self) -> None:
+        self._others = self._cpu_of_others()
+        self._own_s = time.process_time()
+
+    def seconds(self) -> float:
+        """So far. Processes that came later count with all they have used, those that have ended with nothing."""
+        own_s = time.process_time() - self._own_s
+        return own_s + sum(used - self._others.get(pid, 0.0) for pid, used in self._cpu_of_others().items())
+
+    @staticmethod
+    def _cpu_of_others() -> dict[int, float]:
+        return {pid: sum(_thread_ns(pid)) / 1e9 for pid in family() - {os.getpid()}}
 
 
 def _thread_ns(pid: int) -> list[int]:
+    """CPU time of each of its threads; of those that have ended nobody knows."""
     found = []
     with contextlib.suppress(*_GONE):
         for thread in os.listdir(f"/proc/{pid}/task"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 
+_CLEAR = "\r\033[K"  # the line that the cursor is in
+
 
 class Progress:
     def __init__(self, total: int) -> None:
         self._total = total
         self._n = 0
         self._begin = time.monotonic()
-        self._terminal = sys.stderr.isatty()
 
     def step(self, what: str) -> None:
         """It begins."""
@@ -19,18 +20,20 @@ class Progress:
         left = f", about {clock(elapsed / self._n * (self._total - self._n))} left" if self._n else ""
         self._n += 1
         text = f"{self._n}/{self._total} {what}{left}"
-        if self._terminal:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"{_CLEAR}{text}", end="", file=sys.stderr, flush=True)
         else:
-            self.say(text)
-
-    def say(self, text: str) -> None:
-        self.clear()
-        print(f"bench: {text}", file=sys.stderr, flush=True)
+            say(text)
 
     def clear(self) -> None:
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        """It is over: the next line stands where this was."""
+        if sys.stderr.isatty():
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """What stays, in a line of its own."""
+    print(f"{_CLEAR if sys.stderr.isatty() else ''}bench: {text}", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
