@@ -15,7 +15,8 @@ from .goals import Goal, number
 from .results import Results, read
 from .rows import ROWS, Row
 
-OURS, OTHERS, MUST = "#1f6fb4", "#b4bac0", "#c0392b"
+OURS, OTHERS, MUST, FAINT = "#1f6fb4", "#b4bac0", "#c0392b", "#505860"
+ROOM = 0.12  # that a bar's figure takes, of the widest bar
 
 #: The row's number and figure, and what the panel is called.
 PANELS = (
@@ -38,37 +39,52 @@ def target(goal: Goal, results: Results, row: Row) -> float | None:
 
 def panel(axes: Axes, row: Row, figure: str, title: str, results: Results) -> None:
     peers = [peer for peer in row.peers if results.values(peer, row.measure, figure)]
-    found = [results.values(peer, row.measure, figure) for peer in peers]
-    medians = [statistics.median(values) for values in found]
-    below = [median - min(values) for median, values in zip(medians, found, strict=True)]
-    above = [max(values) - median for median, values in zip(medians, found, strict=True)]
-    colours = [OURS if peer.startswith("xse") else OTHERS for peer in peers]
-    lines = {"ecolor": "#505860", "elinewidth": 1}
-    axes.barh(peers, medians, color=colours, xerr=[below, above], error_kw=lines, height=0.7)
-    axes.invert_yaxis()
-    widest = max((max(values) for values in found), default=1.0)
-    for place, (median, values) in enumerate(zip(medians, found, strict=True)):
-        axes.text(max(values) + widest * 0.015, place, number(median), va="center", fontsize=8)
     goals = [goal for goal in row.must if goal.figure == figure]
-    for goal in goals:
-        at = target(goal, results, row)
-        if at is not None and goal.subject in peers:
-            place = peers.index(goal.subject)
-            axes.plot([at, at], [place - 0.5, place + 0.5], color=MUST, linewidth=2, solid_capstyle="butt")
-            widest = max(widest, at)
+    targets = [(peers.index(g.subject), at) for g in goals if g.subject in peers and (at := target(g, results, row))]
+    widest = max(
+        [at for _, at in targets] + [max(results.values(peer, row.measure, figure)) for peer in peers], default=1.0
+    )
+    for place, peer in enumerate(peers):
+        bar(
+            axes,
+            place,
+            peer,
+            results.values(peer, row.measure, figure),
+            [at for n, at in targets if n == place],
+            widest,
+        )
+    axes.set_yticks(range(len(peers)), peers)
+    axes.invert_yaxis()
     more = "less is better" if any(goal.at_most for goal in goals) else "more is better"
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    axes.set_xlabel(f"{figure}: {more}", loc="left", fontsize=8, color="#505860")
+    axes.set_xlabel(f"{figure}: {more}", loc="left", fontsize=8, color=FAINT)
     axes.set_xlim(0, widest * 1.18)
     axes.tick_params(axis="y", length=0, labelsize=8)
-    axes.tick_params(axis="x", labelsize=7, colors="#707880")
+    axes.tick_params(axis="x", labelsize=7, colors=FAINT)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     for label in axes.get_yticklabels():
-        if label.get_text().startswith("xse"):
+        if is_ours(label.get_text()):
             label.set_color(OURS)
             label.set_fontweight("bold")
+
+
+def bar(axes: Axes, place: int, peer: str, values: Sequence[float], targets: Sequence[float], widest: float) -> None:
+    """With its range, its targets, and the median in figures to the right of what would cross them."""
+    median = statistics.median(values)
+    axes.barh(place, median, color=OURS if is_ours(peer) else OTHERS, height=0.7)
+    axes.plot([min(values), max(values)], [place, place], color=FAINT, linewidth=1)
+    right = max(values)
+    for at in sorted(targets):
+        axes.plot([at, at], [place - 0.5, place + 0.5], color=MUST, linewidth=2, solid_capstyle="butt")
+        if right < at < right + widest * ROOM:
+            right = at
+    axes.text(right + widest * 0.015, place, number(median), va="center", fontsize=8)
+
+
+def is_ours(peer: str) -> bool:
+    return peer.startswith("xse")
 
 
 def draw(results: Results, file: Path) -> None:
