@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    if given.write and not given.source and (given.quick or given.rows or given.peers):
+    if given.write and (given.quick or given.rows or given.peers):
         parser.error("documents get the figures of a full run: --write goes with no --quick, --rows or --peers")
     return given
 
@@ -98,6 +98,11 @@ def shown(rows: Sequence[Row], found: results.Results) -> str:
 
 
 def write(rows: Sequence[Row], found: results.Results, source: Path) -> None:
+    lacking = list(dict.fromkeys(row.number for row in rows if not found.shown(row)))
+    if lacking or found.about["size"] != 1:
+        sys.exit(
+            f"scripts/bench: documents get the figures of a full run; {source} lacks {', '.join(lacking) or 'length'}"
+        )
     for file, place, content in (
         (ROOT / "docs" / "performance.md", "rows", shown(rows, found)),
         (ROOT / "README.md", "summary", "\n".join(table.summary(found))),
