@@ -18,7 +18,7 @@ from ..processes import family, tcp_ports
 from ..tasks import double
 from .bench import Bench
 
-CHUNKSIZE = 1000
+CHUNKSIZE = "auto"
 
 #: The interchange's port is one of these.
 PORTS = (54_000, 54_200)
