@@ -130,6 +130,8 @@ def run(*, seed: int, n_tasks: int, minutes: float, mpi: tuple[str, str], say: C
             if time.monotonic() >= tell_at:
                 say(told())
                 tell_at += TELL_EVERY_S
+    except KeyboardInterrupt:
+        say("interrupted: no more tasks; the verdict on those there were follows")
     finally:  # nothing stays stopped, however this ends
         for load in loads:
             load.stop_submitting()
