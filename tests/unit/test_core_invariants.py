@@ -29,6 +29,7 @@ class Block:
         self.begun: list[int] = []
         self.capacity = 0
         self.stopped = False
+        self.recalled = False  # and has sent neither TASKS nor CREDIT since
 
 
 class World:
@@ -119,6 +120,7 @@ class World:
             n_workers = dice.below(4)
             block.capacity = 0 if block.stopped else n_workers + dice.below(5)
             task_us = dice.one_of([0, 50, 20_000])
+            block.recalled = False
             self.core.on_credit(block.name, wire.Credit(block.capacity, n_workers, task_us, block.stopped))
 
     def deliver(self, dice: Dice) -> None:
@@ -138,8 +140,9 @@ class World:
                     self.give_back(block, len(block.waiting))
             case wire.Recall():
                 if block.waiting:
-                    self.give_back(block, message.count)
+                    self.give_back(block, message.wanted)
                 else:
+                    block.recalled = False
                     self.core.on_credit(block.name, wire.Credit(block.capacity, 1, 0))
             case wire.Cancel():
                 self.obey_cancel(block, message)
@@ -166,6 +169,7 @@ class World:
         del block.waiting[len(block.waiting) - n :]
         if back:
             message = message_of([(0, back)])
+            block.recalled = False
             self.core.on_tasks_back(block.name, message.tasks, message.payload)
 
     def give_back_unasked(self, dice: Dice) -> None:
@@ -272,7 +276,8 @@ class World:
             assert len(self.in_flight(block)) <= known.capacity, "more than its credit"
             assert (known.held, known.draining, known.stopping) == (False, False, False), "it takes no tasks"
         if isinstance(message, wire.Recall):
-            assert not any(isinstance(m, wire.Recall) for m, _ in block.inbox), "two RECALLs under way"
+            assert not block.recalled, "a second RECALL, and the first was not answered"
+            block.recalled = True
         block.inbox.append((message, payload))
 
     # ---- what must hold
