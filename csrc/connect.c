@@ -52,7 +52,7 @@ static int take_line(struct connect_file *file, const char *name, char *value, c
 
 int connect_read(const char *path, bool with_keys, struct connect_file *file, struct err *err)
 {
-    char line[4200];
+    char line[4200], buffer[4096]; /* stdio's own would stay in the heap, which workers inherit */
     int bad = 0, n = 0;
     *file = (struct connect_file){0};
     FILE *f = fopen(path, "re");
@@ -62,6 +62,7 @@ int connect_read(const char *path, bool with_keys, struct connect_file *file, st
             "cannot read the connect file %s (the executor writes it when it starts; every host of the "
             "block must see it)",
             path);
+    setvbuf(f, buffer, _IOFBF, sizeof buffer);
     while (!bad && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
         char *value = strchr(line, ' ');
@@ -77,6 +78,7 @@ int connect_read(const char *path, bool with_keys, struct connect_file *file, st
     }
     explicit_bzero(line, sizeof line);
     fclose(f);
+    explicit_bzero(buffer, sizeof buffer);
     if (!bad && !file->n_endpoints)
         bad = err_set(err, "%s names no endpoint", path);
     if (!bad && with_keys && !*file->server_key != !*file->secret_key)

@@ -17,7 +17,15 @@ struct link { /* one of the two */
     char *endpoint;
 };
 
-/* A descriptor, or -1: no such socket on this host, or nobody behind it. */
+/* Another user of this host may have made a socket where ours is on the interchange's. */
+static bool is_ours(int fd)
+{
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 && peer.uid == geteuid();
+}
+
+/* A descriptor, or -1: no such socket on this host, or nobody of ours behind it. */
 static int connect_local(const char *endpoint)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -26,7 +34,7 @@ static int connect_local(const char *endpoint)
         return -1;
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && is_ours(fd))
         return fd;
     if (fd >= 0)
         close(fd);

@@ -14,6 +14,7 @@
 #include "mem.h"
 
 #define LARGE 65536u /* a slice from this size on is sent without copying */
+#define MOST_COPIED (16u << 20) /* in one frame; the interchange takes none much larger than an item */
 #define REFUSED_FOR_MS 2000 /* every endpoint has refused so long: nobody is there any more */
 
 struct zlink {
@@ -258,7 +259,7 @@ void zlink_send(struct zlink *link, struct msg *msg)
         bool last = i + 1 == p->n_slices;
         if (p->v[i].n < LARGE)
             buf_put(&small, p->v[i].p, p->v[i].n);
-        if (small.n && (last || p->v[i].n >= LARGE)) {
+        if (small.n && (last || p->v[i].n >= LARGE || small.n >= MOST_COPIED)) {
             send_copy(link, &small, !last || p->v[i].n >= LARGE);
             small.n = 0;
         }

@@ -28,8 +28,7 @@ class Config:
     ports: list[int] = field(default_factory=list)  # exactly these, one each
     port_range: list[int] = field(default_factory=list)  # else one from here: [low, high)
     server_key: str = ""  # CURVE, Z85; "": not encrypted
-    server_secret: str = ""
-    pool_keys: list[str] = field(default_factory=list)  # public keys that may connect
+    server_secret: str = field(default="", repr=False)
     heartbeat_period_ms: int = 30_000
     heartbeat_threshold_ms: int = 120_000
     setup: str = ""  # base64 of what each worker runs first
@@ -125,6 +124,15 @@ class StatusReply:
 
 
 @dataclass(frozen=True)
+class Admit:
+    """Request: a pool with this public key may connect, as this block ("": as any). Answered by Done."""
+
+    name: ClassVar[str] = "admit"
+    block_id: str
+    public_key: str
+
+
+@dataclass(frozen=True)
 class Hold:
     """Request: no more tasks to this block (or the block of this pool). Answered by Done."""
 
@@ -147,7 +155,7 @@ class Done:
     found: bool = True
 
 
-Request = Config | Status | Hold | Shutdown
+Request = Config | Status | Admit | Hold | Shutdown
 Reply = StatusReply | Done
 Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown
 
@@ -162,6 +170,7 @@ _TYPES: dict[str, Any] = {
         BlockDown,
         Status,
         StatusReply,
+        Admit,
         Hold,
         Shutdown,
         Done,

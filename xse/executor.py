@@ -41,7 +41,7 @@ from parsl.utils import RepresentationMixin
 from xse import commands, errors, launch, monitoring, parsl_codec, parsl_errors, payload, place
 from xse.client import Client, error_of
 from xse.future import Future
-from xse.keys import new_keys
+from xse.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
 from xse.options import PoolOptions
 from xse.scratch import make_scratch
 from xse.template import fill
@@ -156,7 +156,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self._client: Client | None = None
         self._scratch = ""
         self._ports: list[int] = []
-        self._keys: dict[str, str] = {}
+        self._keys: ServerKeys | None = None
+        self._addresses: list[str] = []
         self._listening = threading.Event()
         self._cannot_listen: str | None = None
         self.hub_address: str | None = None  # of old: Parsl's monitoring finds its own way now
@@ -238,19 +239,19 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self._blocks_dir = os.path.abspath(os.path.join(self.logdir, "blocks"))
         os.makedirs(self._blocks_dir, mode=0o700, exist_ok=True)
         self._scratch = make_scratch()
-        self._keys = new_keys() if self.encrypted else {}
+        self._keys = new_server_keys() if self.encrypted else None
+        self._addresses = [self.address] if self.address else _addresses_of_this_host()
         config = commands.Config(
             run_id=self.run_id or "",
             local_path=f"{self._scratch}/pools",
             xse_version=VERSION,
             python_version=".".join(map(str, sys.version_info[:3])),
             parent_pid=os.getpid(),
-            addresses=[self.address or "*"],
+            addresses=self._addresses,
             ports=self._asked_ports(),
             port_range=list(self.worker_port_range or (54000, 55000)),
-            server_key=self._keys.get("server_key", ""),
-            server_secret=self._keys.get("server_secret", ""),
-            pool_keys=[self._keys["public_key"]] if self._keys else [],
+            server_key=self._keys.server_key if self._keys else "",
+            server_secret=self._keys.server_secret if self._keys else "",
             fill_order=FILL_ORDERS[type(self.manager_selector)],
             heartbeat_period_ms=self.heartbeat_period * 1000,
             heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
@@ -373,8 +374,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
     def _offers(self) -> list[str]:
         """Where a pool may find the interchange."""
-        addresses = [self.address] if self.address else _addresses_of_this_host()
-        return [f"unix://{self._scratch}/pools"] + [launch.tcp_endpoint(a, p) for a in addresses for p in self._ports]
+        beyond = [launch.tcp_endpoint(a, p) for a in self._addresses for p in self._ports]
+        return [f"unix://{self._scratch}/pools", *beyond]
 
     def _pool_options(self) -> PoolOptions:
         return PoolOptions(
@@ -408,10 +409,18 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             run=self.run_id or "",
             block=block_id or "",
             endpoints=self._offers(),
-            keys={k: v for k, v in self._keys.items() if k != "server_secret"},
+            keys=self._new_keys(block_id),
             options=self._pool_options(),
         )
         return path
+
+    def _new_keys(self, block_id: str | None) -> BlockKeys | None:
+        """The block's own, known to the interchange before the pool comes with it; pools started by hand share one."""
+        if self._keys is None:
+            return None
+        keys = new_block_keys(self._keys)
+        self._ask(commands.Admit(block_id or "", keys.public_key))
+        return keys
 
     def _fields(self, block_id: str | None) -> dict[str, object]:
         """What a launch command may name. The first ten are those of Parsl 1.2.0, and block_id."""

@@ -18,6 +18,7 @@ from xse import commands, launch
 from xse.client import Client
 from xse.errors import BrokenPool, LaunchError, XseError
 from xse.future import load_result
+from xse.keys import BlockKeys, ServerKeys, new_block_keys
 from xse.local_block import LocalBlock
 from xse.options import PoolOptions
 from xse.segments import VARIABLE
@@ -39,7 +40,7 @@ class Plan:
     run_id: str
     options: PoolOptions
     endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
-    keys: dict[str, str]  # that a pool may have
+    keys: ServerKeys | None  # None: not encrypted
     segments: str | None  # directory; None: there are none
     start_timeout: float | None  # seconds for a block to come up; None: it may wait in a queue
 
@@ -112,7 +113,7 @@ class Keeper:
                     run=self._plan.run_id,
                     block=block_id,
                     endpoints=self._plan.endpoints(self._ports),
-                    keys=self._plan.keys,
+                    keys=self._new_keys(block_id),
                     options=self._plan.options,
                 )
                 logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
@@ -159,6 +160,14 @@ class Keeper:
         text = f"the pool is broken: {MOST_FAILED_STARTS} blocks were lost in a row, the last because {reason}"
         self.client.fail_all(BrokenPool(text))
         return True
+
+    def _new_keys(self, block_id: str) -> BlockKeys | None:
+        """The block's own, known to the interchange before the pool comes with it."""
+        if self._plan.keys is None:
+            return None
+        keys = new_block_keys(self._plan.keys)
+        self.client.request(commands.Admit(block_id, keys.public_key)).result()
+        return keys
 
     def _block_down(self, event: commands.BlockDown) -> None:
         """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""

@@ -1,17 +1,37 @@
-"""The keys of a run: CURVE (curvezmq.org), in ZeroMQ's Z85 text."""
+"""The keys of a run: CURVE (curvezmq.org), in ZeroMQ's Z85 text. A repr shows no secret: it may end up in a log."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 
-def new_keys() -> dict[str, str]:
-    """A key pair for the interchange (server_key, server_secret) and one for its pools (public_key, secret_key)."""
+
+@dataclass(frozen=True)
+class ServerKeys:
+    """The interchange's own pair, new in each run."""
+
+    server_key: str
+    server_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class BlockKeys:
+    """What a block's pool has: the interchange's public key, and a pair of its own, which says which block it is."""
+
+    server_key: str
+    public_key: str
+    secret_key: str = field(repr=False)
+
+
+def new_server_keys() -> ServerKeys:
+    return ServerKeys(*_new_pair())
+
+
+def new_block_keys(server: ServerKeys) -> BlockKeys:
+    return BlockKeys(server.server_key, *_new_pair())
+
+
+def _new_pair() -> tuple[str, str]:
     import zmq  # only where there are keys: it takes as long to import as all the rest
 
-    server_key, server_secret = zmq.curve_keypair()
-    public_key, secret_key = zmq.curve_keypair()
-    return {
-        "server_key": server_key.decode(),
-        "server_secret": server_secret.decode(),
-        "public_key": public_key.decode(),
-        "secret_key": secret_key.decode(),
-    }
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()

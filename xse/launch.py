@@ -13,9 +13,10 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from xse.errors import LaunchError, OptionError
+from xse.keys import BlockKeys
 from xse.options import PoolOptions
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -176,19 +177,20 @@ def script_path() -> tuple[str, ...]:
 
 
 def write_connect_file(
-    path: str, *, run: str, block: str, endpoints: list[str], keys: dict[str, str], options: PoolOptions
+    path: str, *, run: str, block: str, endpoints: list[str], keys: BlockKeys | None, options: PoolOptions
 ) -> None:
-    """See csrc/connect.h. ``keys``: server_key, public_key, secret_key, or nothing. The file is its owner's alone."""
+    """See csrc/connect.h. The file is its owner's alone."""
     lines = ["xse-connect 1", f"run {run}", *([f"block {block}"] if block else [])]
     lines += [f"endpoint {e}" for e in endpoints]
     lines += [f"option {flag} {value}".rstrip() for flag, value in options.pairs()]
-    lines += [f"{name} {value}" for name, value in keys.items()]
     if any("\n" in line for line in lines):
         raise OptionError("an option of a pool may not hold a line break")
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w") as f:
         os.fchmod(fd, 0o600)
         f.write("\n".join(lines) + "\n")
+        for name, value in asdict(keys).items() if keys else ():
+            f.write(f"{name} {value}\n")
 
 
 def tcp_endpoint(address: str, port: int) -> str:

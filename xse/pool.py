@@ -23,7 +23,7 @@ from xse.client import Client
 from xse.errors import LaunchError, OptionError, PayloadTooLarge, SerializationError
 from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
-from xse.keys import new_keys
+from xse.keys import new_server_keys
 from xse.options import PoolOptions
 from xse.payload import LARGE
 from xse.scratch import make_scratch, make_shared
@@ -108,7 +108,7 @@ class PoolExecutor(Executor):
         self._shut = False
         self._why_shut = "cannot schedule new futures after shutdown"
         self._ended = threading.Event()
-        keys = new_keys() if address else {}
+        keys = new_server_keys() if address else None
         scratch = make_scratch()
         # Pools of other hosts must see their connect file.
         shared = make_shared(run_dir) if address else scratch
@@ -134,7 +134,7 @@ class PoolExecutor(Executor):
                 run_id=run_id,
                 options=options,
                 endpoints=partial(_endpoints, scratch, address),
-                keys={k: v for k, v in keys.items() if k != "server_secret"},
+                keys=keys,
                 segments=in_memory,
                 start_timeout=START_TIMEOUT_S if start_timeout is None and mpi_launcher != "srun" else start_timeout,
             )
@@ -149,9 +149,8 @@ class PoolExecutor(Executor):
                 parent_pid=os.getpid(),
                 addresses=[address] if address else [],
                 port_range=list(port_range),
-                server_key=keys.get("server_key", ""),
-                server_secret=keys.get("server_secret", ""),
-                pool_keys=[keys["public_key"]] if keys else [],
+                server_key=keys.server_key if keys else "",
+                server_secret=keys.server_secret if keys else "",
                 heartbeat_period_ms=round(heartbeat_period * 1000),
                 heartbeat_threshold_ms=round(heartbeat_threshold * 1000),
                 setup=base64.b64encode(setup).decode(),

@@ -1,4 +1,4 @@
-"""What a user may get wrong is told in one sentence, and what a stranger sends harms nobody."""
+"""What a user may get wrong is told in one sentence."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from tests.support.waiting import eventually
 from tests.unit import sample
@@ -214,133 +212,3 @@ def test_a_pool_tries_as_long_as_address_probe_timeout_says(mpi: str, tmp_path: 
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert "cannot reach the interchange" in done.stderr
-
-
-# ---- strangers on the port
-
-
-class ByHand:
-    """An executor whose pool was started by hand and came by TCP, encrypted, as from another host."""
-
-    def __init__(self, directory: Path) -> None:
-        self.executor = ExtremeScaleExecutor(managed=False, address="127.0.0.1", workers_per_rank=2)
-        self.executor.run_dir = str(directory)
-        self.executor.start()
-        self.log = directory / "ExtremeScaleExecutor" / "interchange.log"
-        connect = directory / "ExtremeScaleExecutor" / "blocks" / "pool.connect"
-        lines = connect.read_text().splitlines()
-        self.fields = dict(line.split(" ", 1) for line in lines if not line.startswith("option"))
-        self.endpoint = next(line.split()[1] for line in lines if line.startswith("endpoint tcp://"))
-        self.port = int(self.endpoint.rsplit(":", 1)[1])
-        connect.write_text("\n".join(line for line in lines if "unix://" not in line) + "\n")
-        pool = launch.find_pool()
-        command = [*launch.launcher("auto", pool, launch.Layout()), pool.path, "--connect", str(connect)]
-        self.pool = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        eventually(lambda: self.executor.connected_workers == 2, "the pool is connected")
-
-    def works(self) -> bool:
-        return self.executor.submit(sample.double, {}, 21).result(timeout=20) == 42
-
-    def end(self) -> int:
-        self.executor.shutdown()
-        return self.pool.wait(20)
-
-
-@pytest.fixture
-def by_hand(mpi: str, tmp_path: Path) -> Iterator[ByHand]:
-    world = ByHand(tmp_path)
-    try:
-        yield world
-    finally:
-        world.end()
-
-
-@pytest.fixture
-def context() -> Iterator[zmq.Context[Any]]:
-    context: zmq.Context[Any] = zmq.Context()
-    yield context
-    context.destroy(linger=0)  # sockets that a failed test left open, too
-
-
-def test_a_pool_started_by_hand_works_encrypted_and_ends_with_its_executor(mpi: str, tmp_path: Path) -> None:
-    world = ByHand(tmp_path)
-    assert world.works()
-    (manager,) = world.executor.connected_managers()
-    assert manager["block_id"].startswith("hand-")
-    assert world.end() == 0
-
-
-def test_rubbish_on_the_port_harms_nobody(by_hand: ByHand) -> None:
-    rubbish = [b"", b"GET / HTTP/1.1\r\n\r\n", os.urandom(5000), b"\xff" * 64, b"xse\1" + bytes(100)]
-    open_ones = []
-    for data in rubbish * 20:
-        sock = socket.create_connection(("127.0.0.1", by_hand.port))
-        sock.sendall(data)
-        open_ones.append(sock)
-    assert by_hand.works()
-    for sock in open_ones:
-        sock.close()
-    assert by_hand.works()
-
-
-@pytest.mark.parametrize("key", ["none", "another"])
-def test_zeromq_without_the_right_key_gets_no_word_in(by_hand: ByHand, context: zmq.Context[Any], key: str) -> None:
-    stranger = context.socket(zmq.DEALER)
-    stranger.linger = 0
-    if key == "another":
-        public, secret = zmq.curve_keypair()
-        stranger.curve_publickey, stranger.curve_secretkey = public, secret
-        stranger.curve_serverkey = by_hand.fields["server_key"].encode()
-    monitor = stranger.get_monitor_socket()
-    stranger.connect(by_hand.endpoint)
-    for _ in range(10):
-        stranger.send(b"hello?")
-
-    def refused() -> bool:
-        while monitor.poll(0):
-            event = recv_monitor_message(monitor)
-            assert event["event"] != zmq.EVENT_HANDSHAKE_SUCCEEDED
-            if event["event"] in REFUSALS:
-                return True
-        return False
-
-    eventually(refused, "the stranger is turned away")
-    assert by_hand.works()
-    if key == "another":
-        eventually(lambda: "connection_refused from=127.0.0.1" in by_hand.log.read_text(), "a line in the log")
-
-
-REFUSALS = (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_DISCONNECTED)
-
-
-def friend(by_hand: ByHand, context: zmq.Context[Any]) -> Any:
-    """Somebody with the right keys: one of our own user's programs, gone mad."""
-    sock = context.socket(zmq.DEALER)
-    sock.linger = 0
-    sock.curve_publickey = by_hand.fields["public_key"].encode()
-    sock.curve_secretkey = by_hand.fields["secret_key"].encode()
-    sock.curve_serverkey = by_hand.fields["server_key"].encode()
-    sock.connect(by_hand.endpoint)
-    return sock
-
-
-def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(
-    by_hand: ByHand, context: zmq.Context[Any]
-) -> None:
-    random.seed(5)
-    for n, frames in enumerate(
-        (
-            [b""],
-            [b"nonsense"],
-            [b"xse\1" + bytes(20)],
-            [b"xse\2" + bytes(20)],
-            [random.randbytes(100) for _ in range(30)],
-            [b"xse\1\2\0\0\0\x18\0\0\0\1\0\0\0" + bytes(8)],
-        ),
-        start=1,
-    ):
-        sock = friend(by_hand, context)
-        sock.send_multipart(frames)
-        eventually(lambda: by_hand.log.read_text().count("message_bad from=127.0.0.1") == n, "a line in the log")
-        assert by_hand.works()
-        sock.close()

@@ -11,6 +11,7 @@ import pytest
 
 from xse import launch
 from xse.errors import LaunchError, OptionError
+from xse.keys import BlockKeys
 from xse.options import PoolOptions
 
 MPICH = launch.Pool("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
@@ -135,7 +136,7 @@ def test_an_unknown_launcher_and_a_missing_srun_are_told(monkeypatch: pytest.Mon
 def test_a_connect_file_is_private_and_holds_the_options(tmp_path: Path) -> None:
     path = tmp_path / "c"
     options = PoolOptions(workers_per_rank=3, preload=("a", "b"), working_dir="/with space", debug=True)
-    keys = {"server_key": "s" * 40, "public_key": "p" * 40, "secret_key": "q" * 40}
+    keys = BlockKeys("s" * 40, "p" * 40, "q" * 40)
     path.write_text("left by another")
     path.chmod(0o666)
     launch.write_connect_file(
@@ -161,7 +162,7 @@ def test_a_connect_file_is_private_and_holds_the_options(tmp_path: Path) -> None
 def test_an_option_cannot_smuggle_a_line_in(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         launch.write_connect_file(
-            str(tmp_path / "c"), run="r", block="", endpoints=[], keys={}, options=PoolOptions(path=("a\nblock 1",))
+            str(tmp_path / "c"), run="r", block="", endpoints=[], keys=None, options=PoolOptions(path=("a\nblock 1",))
         )
 
 

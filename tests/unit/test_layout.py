@@ -17,7 +17,7 @@ LAYERS = [
     {"frames", "segments", "options"},
     {"payload"},
     {"stream", "commands", "by_value", "parsl_codec", "launch"},
-    {"future", "local_block", "worker", "interchange.queue"},
+    {"future", "local_block", "worker", "interchange.queue", "interchange.refusals"},
     {"client", "chunks", "interchange.core", "monitoring"},
     {"interchange.zap", "keeper"},
     {"interchange.door"},

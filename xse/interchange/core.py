@@ -65,7 +65,7 @@ class End:
     """The interchange is over."""
 
 
-Effect: TypeAlias = "ToBlock | ToClient | Forget | End"
+Effect: TypeAlias = "ToBlock | ToClient | Forget | End | commands.Admit"
 
 
 @dataclass(eq=False)
@@ -300,6 +300,9 @@ class Core:
         match request:
             case commands.Status():
                 self._reply(number, self._status(now))
+            case commands.Admit():
+                self._effects.append(request)
+                self._reply(number, commands.Done())
             case commands.Hold():
                 block = self._find(request.block_id)
                 if block:
@@ -344,9 +347,9 @@ class Core:
         """Has this connection registered?"""
         return peer in self._blocks
 
-    def on_register(self, now: float, peer: Peer, hello: wire.Register) -> None:
-        """Take the block, or say why not."""
-        refusal = self._refusal(hello)
+    def on_register(self, now: float, peer: Peer, hello: wire.Register, *, owner: str = "") -> None:
+        """Take the block, or say why not. ``owner``: the block whose key this connection holds; "": any block's."""
+        refusal = self._refusal(hello, owner)
         if refusal:
             logger.warning("block_refused block=%s pool=%s reason=%r", hello.block_id, hello.pool_id, refusal.reason)
             self._effects += [ToBlock(peer, refusal.head(), []), Forget(peer)]
@@ -372,9 +375,13 @@ class Core:
             )
         )
 
-    def _refusal(self, hello: wire.Register) -> wire.Refuse | None:
+    def _refusal(self, hello: wire.Register, owner: str) -> wire.Refuse | None:
         if self._shutdown is not None:
             return wire.Refuse(wire.RefuseCode.ENDING, "the executor is shutting down")
+        if owner and hello.block_id != owner:
+            return wire.Refuse(
+                wire.RefuseCode.BLOCK, f"its key is block {owner}'s, and it calls itself block {hello.block_id}"
+            )
         if hello.block_id in self._by_id:
             return wire.Refuse(wire.RefuseCode.BLOCK, f"block {_cut(hello.block_id)} is connected already")
         if hello.xse_version != self._xse_version:

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import random
 import socket
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from xse import commands, wire
 from xse.frames import Frames
+from xse.interchange.refusals import Refusals
 from xse.interchange.zap import Doorkeeper, without_mapping
 
 logger = logging.getLogger(__name__)
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
+
+SKIPPED_AT_A_TIME = 64  # messages of who is shut out, before others have their turn
+HANDSHAKE_TIMEOUT_S = 10  # for a connection to prove who it is; then it is cut
+#: The largest frame: an item with what CURVE adds to it. Who sends more is cut off before it takes memory.
+MAX_FRAME = wire.MAX_ITEM + (1 << 20)
+
+#: What libzmq is to tell of. Not HANDSHAKE_FAILED_PROTOCOL: libzmq 4.3.5 loses its error number by telling, and then
+#: leaves a connection whose frames were replayed or altered open and deaf, where it would cut it.
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
 class PortError(Exception):
@@ -29,27 +42,41 @@ class TakenError(PortError):
     """This port is somebody else's."""
 
 
+class Peer(NamedTuple):
+    """A connection: the ROUTER's name for it, and the block whose key it has proved to hold ("": any block's)."""
+
+    identity: bytes
+    owner: str
+
+
 class Door:
-    """A ROUTER. Peers are its names for connections; ``ended`` tells whose connection has ended."""
+    """A ROUTER. ``ended`` tells whose connection has ended."""
 
     def __init__(self, config: commands.Config) -> None:
         """Raises PortError."""
         self._context: zmq.Context[Socket] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 65_536)
-        self._doorkeeper = Doorkeeper(self._context, config.pool_keys) if config.server_key else None
+        self._refusals = Refusals()
+        self._doorkeeper = Doorkeeper(self._context, self._keyless) if config.server_key else None
         self._socket: Socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 500  # a STOP may still leave when we end
         self._socket.sndhwm = self._socket.rcvhwm = 0  # credit bounds what is under way; a full ROUTER would drop
         self._socket.router_mandatory = True
         self._socket.ipv6 = True
         self._socket.set(zmq.TCP_KEEPALIVE, 1)
+        self._socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_S * 1000)
+        self._socket.maxmsgsize = MAX_FRAME
         if config.server_key:
             self._socket.curve_server = True
             self._socket.curve_secretkey = config.server_secret.encode()
             self._socket.curve_publickey = config.server_key.encode()
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._peers: dict[int, bytes] = {}  # by the connection's descriptor
-        self._descriptors: dict[bytes, int] = {}  # and the other way round
+        self._monitor = self._socket.get_monitor_socket(EVENTS)
+        self._addresses: dict[int, str] = {}  # by the connection's descriptor
+        self._peers: dict[int, Peer] = {}  # as well; those that registered or were shut out
+        self._descriptors: dict[Peer, int] = {}  # and the other way round
+        self._shut_out: set[Peer] = set()
+        self._n_keyless: Counter[str] = Counter()  # by address: told, and their connection has not ended yet
+        self._speechless = False  # the connection whose end comes next has not said who it is
         try:
             self.ports = self._listen(config, [_numeric(address) for address in config.addresses])
         except PortError:
@@ -76,23 +103,41 @@ class Door:
         )
 
     def _bind_all(self, addresses: Sequence[str], port: int) -> None:
-        """On every address or on none."""
+        """On every address that is there, or on none."""
         bound: list[str] = []
         for address in addresses:
             endpoint = f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
             try:
                 self._socket.bind(endpoint)
             except zmq.ZMQError as e:
+                if e.errno == errno.EADDRNOTAVAIL and len(addresses) > 1:
+                    logger.warning("address_left_out endpoint=%s reason=%r", endpoint, e.strerror)
+                    continue
                 for other in bound:
                     self._socket.unbind(other)
                 kind = TakenError if e.errno in (errno.EADDRINUSE, errno.EACCES) else PortError
                 raise kind(f"cannot listen on {endpoint}: {e.strerror}. Is it an address of this host?") from None
             bound.append(endpoint)
+        if not bound:
+            raise PortError(f"none of {', '.join(addresses)} is an address of this host")
 
     def filenos(self) -> list[int]:
         """To sleep on, when ``receive`` has nothing more: they tell of a change once."""
         sockets = [self._socket, self._monitor, *([self._doorkeeper.socket] if self._doorkeeper else [])]
         return [int(s.get(zmq.FD)) for s in sockets]
+
+    def admit(self, block_id: str, public_key: str) -> None:
+        """A pool with this key may come. Raises ValueError for what is no key."""
+        if self._doorkeeper:
+            self._doorkeeper.admit(block_id, public_key)
+
+    def _keyless(self, address: str) -> None:
+        self._n_keyless[address] += 1
+        self._tell(self._refusals.note(time.monotonic(), address, "no key of this run"))
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            logger.warning("%s", line)
 
     def readable(self) -> bool:
         """Is there something that the descriptors have told of already?"""
@@ -100,37 +145,70 @@ class Door:
             self._doorkeeper.answer_all()
         return _readable(self._socket) or _readable(self._monitor)
 
-    def ended(self) -> Iterator[bytes]:
+    def ended(self) -> Iterator[Peer]:
         """Peers that were remembered and whose connection has ended since the last call."""
         while _readable(self._monitor):
             event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
-            peer = self._peers.pop(int(event["value"]), None)
-            if peer is not None:
-                self._descriptors.pop(peer, None)
-                yield peer
+            kind, value = int(event["event"]), int(event["value"])
+            if kind == zmq.EVENT_ACCEPTED:
+                self._addresses[value] = _address_behind(value)
+            elif kind != zmq.EVENT_DISCONNECTED:
+                self._speechless = True  # its end is the next event: one thread of libzmq's tells both
+            else:
+                peer = self._disconnected(value)
+                if peer is not None:
+                    yield peer
+        self._tell(self._refusals.due(time.monotonic()))
 
-    def receive(self) -> tuple[bytes, zmq.Frame | None, Frames] | None:
-        """The next message: peer, head, payload; None: nothing is there."""
-        if not _readable(self._socket):
+    def _disconnected(self, fd: int) -> Peer | None:
+        address, peer = self._addresses.pop(fd, "unknown"), self._peers.pop(fd, None)
+        if peer is not None:
+            self._descriptors.pop(peer, None)
+        speechless, self._speechless = self._speechless, False
+        if speechless:
+            self._tell(self._refusals.note(time.monotonic(), address, "it did not say who it is"))
+        elif peer is None and self._n_keyless[address]:
+            self._n_keyless[address] -= 1
+        elif peer is None:
+            reason = "it never registered: not our protocol, or a pool that has found a better way to us"
+            self._tell(self._refusals.note(time.monotonic(), address, reason))
+        if peer in self._shut_out:
+            self._shut_out.discard(peer)
             return None
-        peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-        head = frames[0] if frames else None
-        return peer.bytes, head, Frames([f.buffer for f in frames[1:]])
+        return peer
 
-    def remember(self, peer: bytes, head: zmq.Frame) -> None:
+    def receive(self) -> tuple[Peer, zmq.Frame | None, Frames] | None:
+        """The next message: peer, head, payload; None: nothing is there."""
+        for _ in range(SKIPPED_AT_A_TIME):
+            if not _readable(self._socket):
+                break
+            identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            head = frames[0] if frames else None
+            peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._doorkeeper else "")
+            if peer not in self._shut_out:
+                return peer, head, Frames([f.buffer for f in frames[1:]])
+        return None
+
+    def remember(self, peer: Peer, head: zmq.Frame) -> None:
         """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
         fd = int(head.get(zmq.SRCFD))
         self._peers[fd] = peer
         self._descriptors[peer] = fd
 
-    def forget(self, peer: bytes) -> None:
-        fd = self._descriptors.pop(peer, None)
-        if fd is not None and self._peers.get(fd) == peer:
-            del self._peers[fd]
+    def forget(self, peer: Peer) -> None:
+        if peer not in self._shut_out:
+            fd = self._descriptors.pop(peer, None)
+            if fd is not None and self._peers.get(fd) == peer:
+                del self._peers[fd]
 
-    def send(self, peer: bytes, parts: Sequence[wire.Buffer]) -> bool:
+    def shut_out(self, peer: Peer, head: zmq.Frame) -> None:
+        """Nothing of this connection is listened to any more: a ROUTER cannot cut it."""
+        self.remember(peer, head)
+        self._shut_out.add(peer)
+
+    def send(self, peer: Peer, parts: Sequence[wire.Buffer]) -> bool:
         """False: the peer's connection has ended."""
-        frames = [peer, *parts]
+        frames = [peer.identity, *parts]
         last = len(frames) - 1
         try:
             for i, frame in enumerate(frames):  # large frames go without a copy, small ones with one, which is faster
@@ -143,6 +221,7 @@ class Door:
         return True
 
     def close(self) -> None:
+        self._tell(self._refusals.rest())
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -159,6 +238,17 @@ def _numeric(address: str) -> str:
         return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as e:
         raise PortError(f"address={address!r} is not known here: {e.strerror}") from None
+
+
+def _address_behind(fd: int) -> str:
+    """Of a connection that is libzmq's, through a copy of its descriptor; "unknown" when libzmq was quicker."""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as copy:
+            if copy.family in (socket.AF_INET, socket.AF_INET6):
+                return without_mapping(str(copy.getpeername()[0]))
+    except OSError:
+        pass
+    return "unknown"
 
 
 def address_of(head: zmq.Frame | None) -> str:

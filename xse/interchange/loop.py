@@ -11,13 +11,14 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 from base64 import b64decode
 
 from xse import commands, wire
 from xse.frames import Frames
 from xse.interchange import core
-from xse.interchange.door import Door, PortError, address_of
+from xse.interchange.door import Door, Peer, PortError, address_of
 from xse.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Interchange:
         self._listener: socket.socket | None = None
         self._door: Door | None = None
         self._pools: dict[int, Stream] = {}  # of this host, by descriptor
-        self._ended: dict[bytes, float] = {}  # of other hosts: connections that have ended, and since when
+        self._ended: dict[Peer, float] = {}  # of other hosts: connections that have ended, and since when
         self._writing: set[int] = set()  # streams with something that waits
         self._lifelines: list[int] = []  # descriptors that become readable when we are to end
         self._poll = select.epoll()  # poll would look at each of thousands of blocks in each turn
@@ -106,6 +107,9 @@ class Interchange:
                     self._send(self._client, [effect.head, *effect.payload])
                 case core.ToBlock():
                     self._send_to_block(effect.peer, [effect.head, *effect.payload])
+                case commands.Admit():
+                    if self._door:
+                        self._door.admit(effect.block_id, effect.public_key)
                 case core.Forget():
                     self._forget(effect.peer)
                 case core.End():
@@ -119,7 +123,7 @@ class Interchange:
     def _send_to_block(self, peer: core.Peer, parts: list[wire.Buffer]) -> None:
         if isinstance(peer, Stream):
             self._send(peer, parts)
-        elif isinstance(peer, bytes) and self._door and not self._door.send(peer, parts):
+        elif isinstance(peer, Peer) and self._door and not self._door.send(peer, parts):
             self._ended.setdefault(peer, time.monotonic())
 
     def _flush(self, stream: Stream) -> None:
@@ -133,7 +137,7 @@ class Interchange:
             self._writing.discard(peer.fileno())
             self._poll.unregister(peer)
             peer.close()
-        elif isinstance(peer, bytes) and self._door:
+        elif isinstance(peer, Peer) and self._door:
             self._door.forget(peer)
 
     # ---- in
@@ -164,6 +168,11 @@ class Interchange:
                 sock, _ = self._listener.accept()
             except OSError:  # no more, or gone again
                 return
+            _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid != os.geteuid():  # its directory is ours alone; so this is somebody whom no directory keeps out
+                logger.warning("stranger_gone from='this host' reason='user %d, not ours'", uid)
+                sock.close()
+                continue
             stream = Stream(sock)
             self._pools[stream.fileno()] = stream
             self._poll.register(stream, _IN)
@@ -207,6 +216,8 @@ class Interchange:
                 self._take(peer, message, payload)
             except wire.WireError as e:
                 self._bad(peer, address_of(head), e)
+                if head is not None:
+                    door.shut_out(peer, head)
         for peer in over:
             del self._ended[peer]
             self._core.on_lost(peer, "its connection has ended")
@@ -221,7 +232,7 @@ class Interchange:
         now = time.monotonic()
         if not self._core.knows(peer):
             if isinstance(message, wire.Register):
-                self._core.on_register(now, peer, message)
+                self._core.on_register(now, peer, message, owner=peer.owner if isinstance(peer, Peer) else "")
             else:
                 self._core.on_stranger(peer, message)
             return

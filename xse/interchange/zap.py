@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import zmq
 from zmq.utils import z85
 
-logger = logging.getLogger(__name__)
-
 
 class Doorkeeper:
-    """Answers libzmq's question for each new CURVE connection. ``socket`` is to be polled."""
+    """Answers libzmq's question for each new CURVE connection. ``socket`` is to be polled; ``refused`` is told the
+    address of whoever holds no key. Whose key it is, is in each message of the connection (its User-Id)."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: Iterable[str]) -> None:
-        self._keys = {z85.decode(key) for key in keys}
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], refused: Callable[[str], None]) -> None:
+        self._owners: dict[bytes, bytes] = {}  # by public key: the block
+        self._refused = refused
         self.socket = context.socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind("inproc://zeromq.zap.01")
+
+    def admit(self, block_id: str, public_key: str) -> None:
+        """Who has the secret of this key may come, and is this block. Raises ValueError for what is no key."""
+        self._owners[z85.decode(public_key)] = block_id.encode()
 
     def answer_all(self) -> None:
         """Every question that is there."""
@@ -28,12 +31,13 @@ class Doorkeeper:
     def _answer(self) -> None:
         frames = self.socket.recv_multipart(zmq.NOBLOCK)
         version, request_id, _domain, address, _identity, mechanism, *credentials = frames
-        let_in = version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1 and credentials[0] in self._keys
-        if not let_in:
-            from_ = without_mapping(address.decode(errors="replace"))
-            logger.warning("connection_refused from=%s reason='no key of this run'", from_)
-        code, text = (b"200", b"OK") if let_in else (b"400", b"not a key of this run")
-        self.socket.send_multipart([b"1.0", request_id, code, text, b"pool", b""])
+        owner = None
+        if version == b"1.0" and mechanism == b"CURVE" and len(credentials) == 1:
+            owner = self._owners.get(credentials[0])
+        if owner is None:
+            self._refused(without_mapping(address.decode(errors="replace")))
+        code, text = (b"400", b"not a key of this run") if owner is None else (b"200", b"OK")
+        self.socket.send_multipart([b"1.0", request_id, code, text, owner or b"", b""])
 
     def close(self) -> None:
         self.socket.close()
