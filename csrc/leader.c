@@ -9,6 +9,7 @@
 #include "prefetch.h"
 
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
+#define MOST_BLAMED 3u
 #define FLUSH_BYTES (16u << 20)
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
@@ -372,13 +373,30 @@ static void lose_task(struct leader *l, struct task *task, enum wire_status stat
     task_free(task);
 }
 
+/* What the dead worker had not begun is for others. A task that was next may be why it died: arguments that do not fit its
+ * memory end every worker that only reads them. After a few it is lost, for it must not end workers for ever. */
+static void take_back_from_dead(struct leader *l, struct worker *w, const struct wire_failure *failure)
+{
+    uint32_t had = w->given.n, back = take_back(l, w);
+    struct task *next = back && back == had ? l->queue.first : NULL;
+    if (!next || w->killed || ++next->n_blamed < MOST_BLAMED)
+        return;
+    struct wire_failure record = *failure;
+    record.rank = l->settings.rank;
+    record.host = l->host_name;
+    record.block = l->block_id;
+    task_remove(&l->queue, next);
+    answer_failure(l, next->id, WIRE_WORKER_LOST, &record);
+    task_free(next);
+}
+
 static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
 {
     struct leader *l = arg;
     struct worker *w = &l->workers[worker];
     struct task *task;
     bool asked = w->state == LEAVING;
-    take_back(l, w);
+    take_back_from_dead(l, w, failure);
     l->n_retiring -= w->leave_by_us > 0;
     w->leave_by_us = 0;
     if (w->state == READY)

@@ -31,6 +31,7 @@ struct task {
     uint32_t length; /* of the arguments */
     int32_t priority;
     uint32_t timeout_ms;
+    uint32_t n_blamed; /* workers that died when it was their next */
 };
 
 struct task_queue { /* zeroed is empty */

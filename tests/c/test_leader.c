@@ -358,6 +358,30 @@ static void a_worker_that_died_idle_costs_nothing(void)
     end(&w);
 }
 
+static void a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 4, 'f', 0)); /* task 1 is worker 0's, and task 4 waits */
+    begin_task(&w, 1);
+    begin_task(&w, 2);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 0);
+        CHECK_EQUAL(w.fake.given[0][0], 1);
+        lose(&w, 0);
+        w.fake.runner.events.worker_ready(w.fake.runner.events.arg, 0);
+        flush_world(&w);
+    }
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
+    CHECK(results && results->wire.count == 1 && wire_id(&results->wire, 0) == 1, "task 1 has no answer");
+    CHECK_EQUAL(w.fake.given[0][0], 4);
+    CHECK_EQUAL(begin_task(&w, 0), 4);
+    answer(&w, 0, 10);
+    flush_world(&w);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 2);
+    end(&w);
+}
+
 static void workers_that_never_start_end_the_block_with_the_reason(void)
 {
     struct world w;
@@ -534,6 +558,7 @@ int main(void)
     a_worker_is_replaced_after_as_many_tasks_as_it_may_run();
     a_lost_worker_costs_the_task_it_ran_and_no_other();
     a_worker_that_died_idle_costs_nothing();
+    a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end();
     workers_that_never_start_end_the_block_with_the_reason();
     a_setup_that_raises_ends_the_block_with_the_exception();
     cancel_drops_what_has_not_begun_and_tells_what_has();
