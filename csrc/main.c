@@ -403,6 +403,7 @@ static int start_zygote(struct pool *pool, struct err *err)
                                        .path = o->path,
                                        .affinity = o->affinity,
                                        .accelerators = o->accelerators,
+                                       .memory_limit = o->memory_limit,
                                        .working_dir = o->working_dir};
     if (strcmp(o->runner, "fork") != 0)
         return 0;

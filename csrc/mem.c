@@ -7,7 +7,7 @@
 
 static void *or_end(void *p)
 {
-    static const char line[] = "xse-pool: out of memory; this block ends and its tasks are reported lost\n";
+    static const char line[] = "xse-pool: out of memory; this process ends and what it ran is reported lost\n";
     if (p)
         return p;
     if (write(STDERR_FILENO, line, sizeof line - 1) < 0)

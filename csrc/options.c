@@ -46,6 +46,8 @@ static const struct option {
     N("--start-timeout", "S", start_timeout_s, 120, 1, 86400, "how long the ranks may take to start [120]"),
     N("--max-tasks-per-worker", "N", max_tasks_per_worker, 0, 0, INT32_MAX,
       "replace a worker after so many tasks [0: never]"),
+    N("--memory-limit", "BYTES", memory_limit, 0, 0, INT64_MAX,
+      "memory that a worker may have; beyond, its allocations fail [0: no limit]"),
     N("--drain-after", "S", drain_after_s, 0, 0, INT32_MAX, "take no more tasks after so long, and end [0: never]"),
     N("--grace", "MS", grace_ms, 1000, 0, 3600000, "how long running tasks may go on after SIGTERM [1000]"),
     F("--debug", debug, "log every task"),

@@ -20,6 +20,7 @@ struct options {
     double cores_per_worker, mem_per_worker; /* GB (2^30 bytes); 0: not counted */
     int64_t prefetch; /* -1: by measurement */
     int64_t max_tasks_per_worker; /* 0: no limit */
+    int64_t memory_limit; /* bytes; 0: none */
     int64_t probe_timeout_s, start_timeout_s, drain_after_s, grace_ms;
     bool debug, help, version;
 };

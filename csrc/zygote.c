@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -48,6 +49,7 @@ struct nursery {
     int fd, signals; /* to the rank; a signalfd for SIGCHLD and SIGTERM */
     struct child *children; /* by worker */
     uint32_t n_children;
+    int64_t memory_limit;
 };
 
 static void tell(int fd, const struct zygote_event *event)
@@ -123,6 +125,16 @@ static void die_with(pid_t parent, int signal)
         _exit(1);
 }
 
+/* RLIMIT_DATA counts what a process has of its own to write into: not the files it maps, nor address space it only
+ * reserves, by which RLIMIT_AS fails programs that use little. What exceeds it is refused: in Python a MemoryError. */
+static void limit_memory(int64_t bytes)
+{
+    struct rlimit now;
+    if (!bytes || getrlimit(RLIMIT_DATA, &now) || now.rlim_max < (rlim_t)bytes)
+        return;
+    setrlimit(RLIMIT_DATA, &(struct rlimit){(rlim_t)bytes, (rlim_t)bytes});
+}
+
 /* Descriptors that Python or a preloaded module has opened stay: they are the zygote's to share. */
 static int be_worker(const struct nursery *n, const struct zygote_worker *worker, int *fds, pid_t parent)
 {
@@ -147,6 +159,7 @@ static int be_worker(const struct nursery *n, const struct zygote_worker *worker
     close(n->fd);
     close(n->signals);
     title_set("xse-pool: worker %u of rank %u", worker->worker, worker->rank);
+    limit_memory(n->memory_limit);
     return worker_main(fds[0], fds[1], &place);
 }
 
@@ -289,7 +302,7 @@ static void start_python(int fd, const struct zygote_settings *settings)
 
 static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank)
 {
-    struct nursery n = {0};
+    struct nursery n = {.memory_limit = settings->memory_limit};
     struct order order;
     int fds[N_FDS];
     sigset_t heard;

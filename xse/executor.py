@@ -42,7 +42,7 @@ from xse import commands, errors, launch, monitoring, parsl_codec, parsl_errors,
 from xse.client import Client, error_of
 from xse.future import Future
 from xse.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
-from xse.options import PoolOptions
+from xse.options import PoolOptions, bytes_of
 from xse.scratch import make_scratch
 from xse.template import fill
 from xse.version import VERSION
@@ -112,6 +112,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         manager_selector: ManagerSelector | None = None,
         remote_monitoring_radio: RadioConfig | None = None,
         max_tasks_per_worker: int | None = None,
+        memory_limit: int | str | None = None,
     ) -> None:
         super().__init__(
             provider=provider or LocalProvider(launcher=SimpleLauncher()), block_error_handler=block_error_handler
@@ -151,6 +152,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.manager_selector = manager_selector or RandomManagerSelector()
         self.remote_monitoring_radio = remote_monitoring_radio or FilesystemRadio()
         self.max_tasks_per_worker = max_tasks_per_worker
+        self.memory_limit = memory_limit
         self.run_dir = "."
         self._check()
         self._client: Client | None = None
@@ -200,6 +202,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         for port in (*(self.worker_ports or ()), *([self.worker_port] if self.worker_port is not None else [])):
             if not 0 < port < 65536:
                 raise errors.OptionError(f"port {port} (worker_port, worker_ports) must be from 1 to 65535")
+        bytes_of("memory_limit", self.memory_limit)
         if self.mpi_launcher not in launch.NAMES:
             raise errors.OptionError(f"mpi_launcher={self.mpi_launcher!r} is none of {', '.join(launch.NAMES)}")
         if type(self.manager_selector) not in FILL_ORDERS:
@@ -395,6 +398,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             probe_timeout=self.address_probe_timeout or 30,
             drain_after=self.drain_period or 0,
             max_tasks_per_worker=self.max_tasks_per_worker or 0,
+            memory_limit=bytes_of("memory_limit", self.memory_limit),
             debug=self.worker_debug,
         )
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from xse.errors import OptionError
+
+_UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 
 def _option(flag: str, default: Any) -> Any:
@@ -34,6 +39,7 @@ class PoolOptions:
     start_timeout: int = _option("--start-timeout", 120)  # seconds
     drain_after: int = _option("--drain-after", 0)  # seconds; 0: never
     max_tasks_per_worker: int = _option("--max-tasks-per-worker", 0)  # then it is replaced; 0: no limit
+    memory_limit: int = _option("--memory-limit", 0)  # bytes that a worker may have; 0: no limit
     grace_ms: int = _option("--grace", 1000)
     debug: bool = _option("--debug", False)
 
@@ -47,3 +53,17 @@ class PoolOptions:
                 text = "" if value is True else joint.join(value) if joint else str(value)
                 pairs.append((f.metadata["flag"], text))
         return pairs
+
+
+def bytes_of(name: str, value: int | str | None) -> int:
+    """Of 2147483648, of "2 GB" (units of 2**10, as mem_per_worker has them), of None: 0. Raises OptionError."""
+    if value is None:
+        return 0
+    found = re.fullmatch(r"([0-9.]+) *([KMGT]?B|)", str(value).strip(), re.IGNORECASE)
+    try:
+        n = int(float(found[1]) * _UNITS[found[2].upper()]) if found and not isinstance(value, bool) else 0
+    except ValueError:  # 1.2.3
+        n = 0
+    if not 0 < n < 2**63:
+        raise OptionError(f"{name}={value!r} is no number of bytes above 0, and no text like '2 GB' or '500 MB'")
+    return n

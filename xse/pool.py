@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import math
 import os
 import shlex
 import shutil
@@ -24,7 +25,7 @@ from xse.errors import LaunchError, OptionError, PayloadTooLarge, SerializationE
 from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
 from xse.keys import new_server_keys
-from xse.options import PoolOptions
+from xse.options import PoolOptions, bytes_of
 from xse.payload import LARGE
 from xse.scratch import make_scratch, make_shared
 from xse.segments import Segments, make_directory
@@ -33,6 +34,7 @@ from xse.version import VERSION
 T = TypeVar("T")
 
 START_TIMEOUT_S = 120.0
+MOST_TIMEOUT_S = 4_000_000  # of a task: what the wire can say, 46 days
 END_TIMEOUT_S = 2.0  # for blocks and interchange to end, before they are made to
 
 
@@ -52,6 +54,7 @@ class PoolExecutor(Executor):
     default 120, and without end with srun, which may stand in a queue.
     ``log_dir``: where logs go; otherwise they go with the pool.
     ``debug``: log each task.
+    ``memory_limit``: bytes, or a text like ``"2 GB"``, that each worker may have; beyond it a task meets MemoryError.
 
     A future is cancelled only if its task has not started. A script that ends with work under way cancels it; use
     ``with``, ``shutdown()`` or the futures' results to wait for it.
@@ -76,6 +79,7 @@ class PoolExecutor(Executor):
         start_timeout: float | None = None,
         log_dir: str | None = None,
         debug: bool = False,
+        memory_limit: int | str | None = None,
     ) -> None:
         _check_number("ranks", ranks, 1, 65_536)
         max_workers = _default_workers(ranks) if max_workers is None else max_workers
@@ -125,6 +129,7 @@ class PoolExecutor(Executor):
             working_dir=os.path.abspath(working_dir) if working_dir else "",
             log_dir=os.path.abspath(log_dir) if log_dir else shared,
             debug=debug,
+            memory_limit=bytes_of("memory_limit", memory_limit),
         )
         run_id = uuid.uuid4().hex
         self._keeper = Keeper(
@@ -168,18 +173,26 @@ class PoolExecutor(Executor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
         """Schedule ``fn(*args, **kwargs)``. Function and arguments are pickled now: later changes do not count."""
+        return self._submit(fn, args, kwargs, 0, 0)
+
+    def _submit(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], priority: int, timeout_ms: int
+    ) -> Future:
         if self._shut:
             raise RuntimeError(self._why_shut)
+        segment = None
         try:
             function = self._functions.get(fn)
+            reference = None
             if self._segments and self._keeper.all_here and payload.bulk_of((*args, *kwargs.values())) >= LARGE:
                 reference = payload.reference_arguments(fn, args, kwargs, self._segments)
-                if reference:
-                    return self._client.submit(function, payload.dumps(reference), segment=reference.path)
-            data = payload.dump_arguments(fn, args, kwargs)
+            if reference:
+                data, segment = payload.dumps(reference), reference.path
+            else:
+                data = payload.dump_arguments(fn, args, kwargs)
         except (SerializationError, PayloadTooLarge) as e:
             return self._client.failed(e)
-        return self._client.submit(function, data)
+        return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, segment=segment)
 
     def map(
         self,
@@ -195,18 +208,27 @@ class PoolExecutor(Executor):
         With chunks or a ``buffersize`` the items are taken in the background, when there is room for them, and at most
         ``buffersize`` of them ahead of the iteration. A worker that is lost costs the items of its chunk.
         """
-        if chunksize != "auto" and (not isinstance(chunksize, int) or chunksize < 1):
-            raise ValueError(f'chunksize must be >= 1 or "auto", not {chunksize!r}')
-        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-            raise ValueError(f"buffersize must be >= 1 or None, not {buffersize!r}")
-        if chunksize == 1 and buffersize is None:
+        if _is_plain(chunksize, buffersize):
             return super().map(fn, *iterables, timeout=timeout)
+        return self._map_chunks(fn, iterables, timeout, chunksize, buffersize, 0, 0)
+
+    def _map_chunks(
+        self,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int | Literal["auto"],
+        buffersize: int | None,
+        priority: int,
+        timeout_ms: int,
+    ) -> Iterator[T]:
         if self._shut:
             raise RuntimeError(self._why_shut)
         several = len(iterables) != 1
+        task = self._functions.write(chunk_task(fn, several))
         chunks = ChunkedMap(
             self,
-            partial(self._client.submit, self._functions.write(chunk_task(fn, several))),
+            partial(self._client.submit, task, priority=priority, timeout_ms=timeout_ms),
             self._client.cancel_soon,
             fn,
             zip(*iterables) if several else iter(iterables[0]),  # noqa: B905, map stops at the shortest
@@ -217,6 +239,14 @@ class PoolExecutor(Executor):
         )
         self._maps.add(chunks)
         return chunks.start()
+
+    def with_options(self, *, timeout: float | None = None, priority: int = 0) -> PoolWithOptions:
+        """This pool, for tasks with these options: ``pool.with_options(timeout=5).submit(...)``, or ``.map(...)``.
+
+        ``timeout``: seconds that a task may run; then its worker is killed, and it fails with TaskTimeout. With ``map``
+        and ``chunksize`` they are a chunk's. ``priority``: a whole number; lower goes first. Raises OptionError.
+        """
+        return PoolWithOptions(self, timeout, priority)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks. With ``cancel_futures`` those that have not started are cancelled. With ``wait`` return
@@ -265,6 +295,39 @@ class PoolExecutor(Executor):
         else:
             self._close()
         return False
+
+
+class PoolWithOptions(Executor):
+    """See PoolExecutor.with_options. It is no pool of its own: to shut it down is to shut the pool down."""
+
+    def __init__(self, pool: PoolExecutor, timeout: float | None, priority: int) -> None:
+        if timeout is not None and (not isinstance(timeout, int | float) or not 0 < timeout <= MOST_TIMEOUT_S):
+            raise OptionError(f"timeout={timeout!r} must be a number of seconds above 0, at most {MOST_TIMEOUT_S}")
+        _check_number("priority", priority, -(2**31), 2**31 - 1)
+        self._pool = pool
+        self._timeout_ms = math.ceil((timeout or 0) * 1000)
+        self._priority = priority
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+        """As PoolExecutor.submit, with these options."""
+        return self._pool._submit(fn, args, kwargs, self._priority, self._timeout_ms)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | Literal["auto"] = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As PoolExecutor.map, with these options. ``timeout`` is how long to wait, as everywhere."""
+        if _is_plain(chunksize, buffersize):
+            return super().map(fn, *iterables, timeout=timeout)
+        return self._pool._map_chunks(fn, iterables, timeout, chunksize, buffersize, self._priority, self._timeout_ms)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """The pool's."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
 _alive: weakref.WeakSet[PoolExecutor] = weakref.WeakSet()
@@ -318,6 +381,15 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def _is_plain(chunksize: int | Literal["auto"], buffersize: int | None) -> bool:
+    """A task for each item, all of them at once: as concurrent.futures does it. Raises ValueError."""
+    if chunksize != "auto" and (not isinstance(chunksize, int) or chunksize < 1):
+        raise ValueError(f'chunksize must be >= 1 or "auto", not {chunksize!r}')
+    if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+        raise ValueError(f"buffersize must be >= 1 or None, not {buffersize!r}")
+    return chunksize == 1 and buffersize is None
 
 
 def _default_workers(ranks: int) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import fields
+from typing import Any
+
+import pytest
 
 from tests.conftest import pools
-from xse.options import PoolOptions
+from xse.errors import OptionError
+from xse.options import PoolOptions, bytes_of
 
 
 def test_the_executable_knows_every_option_and_has_the_same_defaults() -> None:
@@ -27,3 +31,16 @@ def test_only_what_differs_from_its_default_is_said() -> None:
         ("--mem-per-worker", "0.5"),
         ("--accelerators", "0,1;2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "n"), [(None, 0), (1000, 1000), ("2 GB", 2**31), ("1.5gb", 3 << 29), ("500 MB", 500 << 20), ("7", 7)]
+)
+def test_memory_is_told_in_bytes_or_with_a_unit(value: Any, n: int) -> None:
+    assert bytes_of("memory_limit", value) == n
+
+
+@pytest.mark.parametrize("value", [0, -1, "", "2 G", "two GB", "1.2.3 GB", True, 2**63, [1]])
+def test_what_is_no_amount_of_memory_is_told(value: Any) -> None:
+    with pytest.raises(OptionError, match="memory_limit="):
+        bytes_of("memory_limit", value)
