@@ -9,13 +9,13 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "interpreter.h"
 #include "leader.h"
 #include "link.h"
 #include "log.h"
+#include "logfile.h"
 #include "manager.h"
 #include "mem.h"
 #include "mpx.h"
@@ -47,7 +47,7 @@ struct pool {
     /* rank 0 */
     struct manager *manager;
     struct link *link;
-    FILE *log;
+    struct logfile *log;
     struct {
         struct msg **v;
         size_t n, capacity;
@@ -68,14 +68,7 @@ static bool is_rank_0(const struct pool *pool)
 
 static void log_to_file(void *arg, enum log_level level, const char *line)
 {
-    struct pool *pool = arg;
-    struct timespec t;
-    struct tm local;
-    char stamp[32];
-    clock_gettime(CLOCK_REALTIME, &t);
-    localtime_r(&t.tv_sec, &local);
-    strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &local);
-    fprintf(pool->log, "%s.%03ld %s %s\n", stamp, t.tv_nsec / 1000000, log_level_name(level), line);
+    logfile_write(((struct pool *)arg)->log, level, line);
 }
 
 static void log_to_manager(void *arg, enum log_level level, const char *line)
@@ -108,13 +101,12 @@ static void open_log(struct pool *pool, const char *block_id)
     int n = snprintf(path, sizeof path, "%s/block-%s/%s", pool->options.log_dir, block_id, pool->pool_id);
     if (n < (int)sizeof path - 16 && make_dirs(path) == 0) {
         strcat(path, "/manager.log");
-        pool->log = fopen(path, "ae");
+        pool->log = logfile_open(path, LOGFILE_MOST_BYTES);
     }
     if (!pool->log) {
         log_warning("log_not_written path=%s reason=\"%s\"", path, strerror(errno));
         return;
     }
-    setvbuf(pool->log, NULL, _IOLBF, 0);
     log_to(log_to_file, pool, least);
 }
 
@@ -376,8 +368,7 @@ static void free_pool(struct pool *pool)
     mpx_close(pool->mpx, FINALIZE_TIMEOUT_S, pool->exit_code);
     leader_free(pool->leader);
     manager_free(pool->manager);
-    if (pool->log)
-        fclose(pool->log);
+    logfile_close(pool->log);
     mem_free(pool->up.v);
     close(pool->signals);
     loop_free(pool->loop);

@@ -238,9 +238,15 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         super().start()
         self._use_a_launcher_that_runs_once()
         self._check_paths()
-        os.makedirs(self.logdir, exist_ok=True)
         self._blocks_dir = os.path.abspath(os.path.join(self.logdir, "blocks"))
-        os.makedirs(self._blocks_dir, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self.logdir, exist_ok=True)
+            os.makedirs(self._blocks_dir, mode=0o700, exist_ok=True)
+        except OSError as e:
+            raise errors.LaunchError(
+                f"{self.label}: blocks find the executor by files in {self._blocks_dir}, which cannot be made"
+                f" ({e.strerror}): give Config(run_dir=...) on a disk that takes them"
+            ) from None
         self._scratch = make_scratch()
         self._keys = new_server_keys() if self.encrypted else None
         self._addresses = [self.address] if self.address else _addresses_of_this_host()

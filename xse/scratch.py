@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 
 from xse.errors import OptionError
 
 #: A unix socket's path holds at most 107 bytes; the names within the directory take some.
 LONGEST = 80
+LAST_RESORT = "/tmp"
 
 
 def make_shared(run_dir: str | None) -> str:
@@ -25,8 +27,29 @@ def make_shared(run_dir: str | None) -> str:
 
 
 def make_scratch() -> str:
-    """A new directory, mode 0700, with a short path on this host."""
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-        if parent and len(os.fsencode(parent)) < LONGEST - 20 and os.access(parent, os.W_OK | os.X_OK):
-            return tempfile.mkdtemp(prefix="xse-", dir=parent)
-    return tempfile.mkdtemp(prefix="xse-")
+    """A new directory, mode 0700, with a short path on this host, that takes unix sockets. Raises OptionError."""
+    tried: list[str] = []
+    for parent in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT)):
+        if not parent:
+            continue
+        try:
+            if len(os.fsencode(parent)) >= LONGEST - 20:
+                raise OSError(None, "its path is too long")
+            directory = tempfile.mkdtemp(prefix="xse-", dir=parent)
+            try:
+                _make_a_socket(os.path.join(directory, "try"))
+            except OSError:
+                os.rmdir(directory)
+                raise
+        except OSError as e:
+            tried.append(f"{parent} ({e.strerror})")
+        else:
+            return directory
+    raise OptionError(f"no directory for unix sockets; tried {', '.join(tried)}. Set TMPDIR to one on a local disk")
+
+
+def _make_a_socket(path: str) -> None:
+    """Not every file system takes one."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+    os.unlink(path)

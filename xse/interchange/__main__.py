@@ -14,6 +14,7 @@ from pathlib import Path
 
 from xse import commands, wire
 from xse.frames import Frames
+from xse.interchange.log import BoundedLog, tell
 from xse.interchange.loop import Interchange
 from xse.stream import Stream
 
@@ -34,9 +35,9 @@ def _log(config: commands.Config) -> None:
     if config.log_dir:
         try:
             os.makedirs(config.log_dir, exist_ok=True)
-            handler = logging.FileHandler(os.path.join(config.log_dir, "interchange.log"))
+            handler = BoundedLog(os.path.join(config.log_dir, "interchange.log"))
         except OSError as e:  # the work goes on without a log
-            print(f"xse.interchange: no log is written in {config.log_dir}: {e.strerror}", file=sys.stderr)
+            tell(os.path.join(config.log_dir, "interchange.log"), e)
             level = logging.WARNING
     else:
         level = logging.WARNING

@@ -1,0 +1,139 @@
+"""Row 18: a disk that takes no more costs what needs it, and nothing else; and what disks and paths a site may have."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+from tests.unit import sample
+from xse import ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor
+from xse.scratch import make_scratch
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a file system of this kind on a new directory."""
+    mounted: list[Path] = []
+
+    def mount_it(kind: str, *options: str) -> Path:
+        place = tmp_path / f"mounted-{len(mounted)}"
+        place.mkdir()
+        done = subprocess.run(["mount", "-t", kind, *options, "none", str(place)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"needs to mount a {kind}: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small disk")
+    yield mount_it
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> None:
+    with open(disk / "full", "wb", 0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+
+def test_a_disk_that_fills_up_while_tasks_run_stops_the_logs_and_is_told_once_by_each_writer(
+    mpi: str, mount: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = mount("tmpfs", "-o", "size=1m")
+    with PoolExecutor(2, ranks=2, log_dir=str(disk), debug=True) as pool:
+        assert list(pool.map(sample.double, range(10))) == [2 * i for i in range(10)]
+        assert list(disk.rglob("manager.log"))
+        capfd.readouterr()
+        fill(disk)
+        for n in (1000, 2000):
+            assert list(pool.map(sample.double, range(n))) == [2 * i for i in range(n)]
+        with PoolExecutor(1, log_dir=str(disk)) as another:  # and one that finds it full
+            assert another.submit(sample.double, 4).result(60) == 8
+        said = [0]
+
+        def told() -> int:
+            said[0] += capfd.readouterr().err.count("No space left on device")
+            return said[0]
+
+        eventually(lambda: told() >= 2, "both pools' ranks 0 tell of it", seen=told)
+    out, err = capfd.readouterr()
+    assert told() + err.count("No space left on device") <= 4  # two pools, each an interchange and a rank 0
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("where", ["a directory below a file", "a disk that is read only"])
+def test_a_log_directory_that_cannot_be_written_costs_the_logs_alone(
+    mpi: str, where: str, tmp_path: Path, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if where == "a directory below a file":
+        (tmp_path / "file").touch()
+        log_dir = tmp_path / "file" / "logs"
+    else:
+        log_dir = request.getfixturevalue("mount")("tmpfs", "-o", "ro")
+    with PoolExecutor(1, log_dir=str(log_dir)) as pool:
+        assert pool.submit(sample.double, 4).result(60) == 8
+    said = capfd.readouterr().err
+    assert said.count("no log is written in") == 1
+    assert said.count("log_not_written") == 1
+
+
+def test_a_run_directory_on_a_full_disk_is_told_in_a_sentence(any_mpi: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    executor = ExtremeScaleExecutor()
+    executor.run_dir = str(tmp_path / "file" / "runs")
+    with pytest.raises(LaunchError, match=r"which cannot be made \(Not a directory\): give Config\(run_dir=") as caught:
+        executor.start()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_directory_with_a_long_path_works_and_holds_no_socket(mpi: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / ("a" * 100) / ("b" * 100)
+    executor = ExtremeScaleExecutor(workers_per_rank=1)
+    executor.run_dir = executor.provider.script_dir = str(run_dir)  # type: ignore[union-attr]
+    run_dir.mkdir(parents=True)
+    executor.start()
+    try:
+        executor.scale_out(1)
+        assert executor.submit(sample.double, {}, 4).result(60) == 8
+        assert not [p for p in run_dir.rglob("*") if stat.S_ISSOCK(p.lstat().st_mode)]
+    finally:
+        executor.scale_in(1)
+        executor.shutdown()
+    with PoolExecutor(1, address="127.0.0.1", run_dir=str(run_dir), log_dir=str(run_dir / "logs")) as pool:
+        assert pool.submit(sample.double, 4).result(60) == 8
+        assert not [p for p in run_dir.rglob("*") if stat.S_ISSOCK(p.lstat().st_mode)]
+
+
+def test_a_directory_for_what_is_temporary_that_takes_no_sockets_or_has_a_long_path_is_passed_over(
+    any_mpi: str, mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_sockets = mount("bpf")
+    long = tmp_path / ("t" * 100)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(no_sockets))
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with PoolExecutor(1) as pool:
+        assert pool.submit(sample.double, 4).result(60) == 8
+    assert not list(no_sockets.glob("xse-*"))
+    assert not list(long.iterdir())
+
+
+def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
+    mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_sockets = mount("bpf")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(no_sockets))
+    monkeypatch.setattr("tempfile.tempdir", str(no_sockets))
+    monkeypatch.setattr("xse.scratch.LAST_RESORT", str(no_sockets))
+    with pytest.raises(OptionError, match=r"no directory for unix sockets; tried .*mounted-0 \(.*\)\. Set TMPDIR"):
+        make_scratch()
