@@ -7,13 +7,13 @@ import logging
 import os
 import random
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from xse import commands, wire
 from xse.frames import Frames
@@ -40,6 +40,9 @@ class PortError(Exception):
 
 class TakenError(PortError):
     """This port is somebody else's."""
+
+
+_EVENT = struct.Struct("=HI")  # kind, value: a descriptor or an error number
 
 
 class Peer(NamedTuple):
@@ -148,8 +151,7 @@ class Door:
     def ended(self) -> Iterator[Peer]:
         """Peers that were remembered and whose connection has ended since the last call."""
         while _readable(self._monitor):
-            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)
-            kind, value = int(event["event"]), int(event["value"])
+            kind, value = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
             if kind == zmq.EVENT_ACCEPTED:
                 self._addresses[value] = _address_behind(value)
             elif kind != zmq.EVENT_DISCONNECTED:
