@@ -45,7 +45,7 @@ class ByHand:
         """Returns when its workers are connected. ``endpoint``: where it is to go instead."""
         before = self.executor.connected_workers
         process = self.spawn_pool(block, endpoint)
-        eventually(lambda: self.executor.connected_workers == before + 2, "the pool is connected")
+        eventually(lambda: self.executor.connected_workers == before + 2, "the pool is connected", 60)
         return process
 
     def spawn_pool(

@@ -59,7 +59,7 @@ class Door:
         """Raises PortError."""
         self._context: zmq.Context[Socket] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 65_536)
-        self._refusals = Refusals()
+        self._strangers = {logging.WARNING: Refusals(), logging.INFO: Refusals()}
         self._doorkeeper = Doorkeeper(self._context, self._keyless) if config.server_key else None
         self._socket: Socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 500  # a STOP may still leave when we end
@@ -136,11 +136,16 @@ class Door:
 
     def _keyless(self, address: str) -> None:
         self._n_keyless[address] += 1
-        self._tell(self._refusals.note(time.monotonic(), address, "no key of this run"))
+        self._note(logging.WARNING, address, "no key of this run")
 
-    def _tell(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            logger.warning("%s", line)
+    def _note(self, level: int, address: str, reason: str) -> None:
+        for line in self._strangers[level].note(time.monotonic(), address, reason):
+            logger.log(level, "%s", line)
+
+    def _tell_counts(self, over: bool = False) -> None:
+        for level, strangers in self._strangers.items():
+            for line in strangers.rest() if over else strangers.due(time.monotonic()):
+                logger.log(level, "%s", line)
 
     def readable(self) -> bool:
         """Is there something that the descriptors have told of already?"""
@@ -160,7 +165,7 @@ class Door:
                 peer = self._disconnected(value)
                 if peer is not None:
                     yield peer
-        self._tell(self._refusals.due(time.monotonic()))
+        self._tell_counts()
 
     def _disconnected(self, fd: int) -> Peer | None:
         address, peer = self._addresses.pop(fd, "unknown"), self._peers.pop(fd, None)
@@ -168,12 +173,12 @@ class Door:
             self._descriptors.pop(peer, None)
         speechless, self._speechless = self._speechless, False
         if speechless:
-            self._tell(self._refusals.note(time.monotonic(), address, "it did not say who it is"))
+            self._note(logging.WARNING, address, "it did not say who it is")
         elif peer is None and self._n_keyless[address]:
             self._n_keyless[address] -= 1
         elif peer is None:
             reason = "it never registered: not our protocol, or a pool that has found a better way to us"
-            self._tell(self._refusals.note(time.monotonic(), address, reason))
+            self._note(logging.INFO, address, reason)
         if peer in self._shut_out:
             self._shut_out.discard(peer)
             return None
@@ -223,7 +228,7 @@ class Door:
         return True
 
     def close(self) -> None:
-        self._tell(self._refusals.rest())
+        self._tell_counts(over=True)
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
