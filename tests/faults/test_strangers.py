@@ -310,6 +310,8 @@ def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(
         for _ in range(100):
             sock.send_multipart(frames)
         eventually(lambda: len(by_hand.lines("message_bad from=127.0.0.1")) >= n, "a line in the log")
+        assert sock.poll(20_000)
+        assert wire.decode(sock.recv(), 0) == wire.Stop(now=True)
         others.go_on()
         sock.close()
         assert len(by_hand.lines("message_bad from=127.0.0.1")) == n

@@ -217,6 +217,7 @@ class Interchange:
             except wire.WireError as e:
                 self._bad(peer, address_of(head), e)
                 if head is not None:
+                    door.send(peer, [wire.Stop(now=True).head()])  # should it be a pool of ours
                     door.shut_out(peer, head)
         for peer in over:
             del self._ended[peer]
