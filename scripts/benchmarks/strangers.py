@@ -85,6 +85,7 @@ def attacks(world: ByHand, context: zmq.Context[Any]) -> dict[str, Callable[[], 
         "HTTP, 100 a second": lambda: rubbish(world, strangers.RUBBISH["http"]),
         "random bytes, 100 a second": lambda: rubbish(world, strangers.RUBBISH["random"]),
         f"{CROWD} that say nothing": lambda: crowd(world),
+        "and have just gone, all at once": ExitStack,
     }
 
 
@@ -100,15 +101,15 @@ def main() -> None:
                 for name, attack in attacks(world, context).items():
                     with attack():
                         seen[name].append(rate(world))
-            print(f"| {'while':30} | {'tasks/s':>24} | of alone | {'us of the interchange, a task':>29} |")
-            print(f"|{'-' * 32}|{'-' * 25}:|---------:|{'-' * 30}:|")
+            print(f"| {'while':31} | {'tasks/s':>24} | of alone | {'us of the interchange, a task':>29} |")
+            print(f"|{'-' * 33}|{'-' * 25}:|---------:|{'-' * 30}:|")
             alone = statistics.median(r.tasks for r in seen["alone"])
             for name, rates in seen.items():
                 tasks, cpu = [r.tasks for r in rates], [r.cpu_us for r in rates]
                 middle = statistics.median(tasks)
                 spread = f"{middle:,.0f} ({min(tasks):,.0f} to {max(tasks):,.0f})"
                 cost = f"{statistics.median(cpu):.1f} ({min(cpu):.1f} to {max(cpu):.1f})"
-                print(f"| {name:30} | {spread:>24} | {middle / alone:8.0%} | {cost:>29} |", flush=True)
+                print(f"| {name:31} | {spread:>24} | {middle / alone:8.0%} | {cost:>29} |", flush=True)
         finally:
             context.destroy(linger=0)
             world.end()

@@ -69,6 +69,7 @@ class Door:
         self._socket.set(zmq.TCP_KEEPALIVE, 1)
         self._socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_S * 1000)
         self._socket.maxmsgsize = MAX_FRAME
+        self._socket.set(zmq.BACKLOG, 4096)  # beyond it the kernel lets a pool knock again after a second
         if config.server_key:
             self._socket.curve_server = True
             self._socket.curve_secretkey = config.server_secret.encode()
