@@ -7,6 +7,7 @@
 #include "idset.h"
 #include "log.h"
 #include "mem.h"
+#include "rings.h"
 
 #define STOP_TIMEOUT_US 1500000 /* for ranks to say BYE after STOP NOW, or after the grace is over */
 /* A rank with more tasks than workers is asked for some when another's worker waits: at once if by its own account they
@@ -17,40 +18,21 @@
 #define FLUSH_BYTES (16u << 20)
 
 enum state { GATHERING, REGISTERING, RUNNING, STOPPING, OVER };
-enum ring { NOWHERE, IDLE, ROOM, FULL }; /* has workers that wait; has credit worth a message; has neither */
-
-struct rank {
-    uint32_t index;
-    bool stands, bye, recalled;
-    uint32_t n_workers, capacity, in_flight, task_us;
-    uint32_t asked; /* tasks that it was asked for and has not answered about */
-    uint32_t idle, ahead, workers_ahead; /* what of it is in the manager's sums */
-    int64_t last_heard_us, last_sent_us, last_answer_us;
-    struct wire_node node;
-    enum ring ring;
-    struct rank *next, *prev;
-};
-
-struct ring_list {
-    struct rank *first, *last;
-    uint32_t n;
-};
 
 struct manager {
     enum state state, state_before_stop;
     struct manager_settings settings;
     struct manager_host host;
     struct rank *ranks;
-    struct ring_list rings[FULL + 1];
+    struct rings rings;
     uint32_t n_stand, n_bye;
     char *python_version;
     struct functions *functions;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
-    /* Sums, so that no message costs a look at every rank: workers that wait, tasks beyond workers, and workers there. */
-    uint64_t idle, ahead, workers_ahead, asked;
+    uint64_t asked; /* tasks that ranks were asked for and have not answered about */
     uint64_t told_workers, told_capacity;
-    bool told, draining;
+    bool told, draining, drain_heard;
     struct idset cancelling; /* ids that ranks were asked to cancel, and that are not answered yet */
     uint64_t owed; /* tasks that come back from ranks go up, so many of them: the interchange has recalled them */
     uint32_t n_asked; /* ranks that were asked for them and have not answered */
@@ -80,65 +62,7 @@ static void to_interchange(struct manager *m, struct msg *msg)
         m->host.to_interchange(m->host.arg, msg);
 }
 
-/* ---- who has room ----------------------------------------------------------------------------------------------- */
-
-static enum ring ring_of(const struct rank *r)
-{
-    if (!r->stands || r->bye)
-        return NOWHERE;
-    if (r->in_flight < r->n_workers && r->in_flight < r->capacity)
-        return IDLE;
-    /* What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more. */
-    uint32_t ahead = r->capacity > r->n_workers ? r->capacity - r->n_workers : 0;
-    return r->in_flight < r->capacity && r->in_flight <= r->n_workers + ahead / 2 ? ROOM : FULL;
-}
-
-static void ring_leave(struct manager *m, struct rank *r)
-{
-    struct ring_list *ring = &m->rings[r->ring];
-    if (r->ring == NOWHERE)
-        return;
-    *(r->prev ? &r->prev->next : &ring->first) = r->next;
-    *(r->next ? &r->next->prev : &ring->last) = r->prev;
-    ring->n--;
-}
-
-static void ring_join(struct manager *m, struct rank *r)
-{
-    struct ring_list *ring = &m->rings[r->ring];
-    if (r->ring == NOWHERE)
-        return;
-    r->next = NULL;
-    r->prev = ring->last;
-    *(r->prev ? &r->prev->next : &ring->first) = r;
-    ring->last = r;
-    ring->n++;
-}
-
-static void count(struct manager *m, struct rank *r)
-{
-    uint32_t idle = r->ring == IDLE ? r->n_workers - r->in_flight : 0;
-    uint32_t ahead = r->n_workers && r->in_flight > r->n_workers ? r->in_flight - r->n_workers : 0;
-    uint32_t workers_ahead = ahead ? r->n_workers : 0;
-    m->idle += idle - (uint64_t)r->idle;
-    m->ahead += ahead - (uint64_t)r->ahead;
-    m->workers_ahead += workers_ahead - (uint64_t)r->workers_ahead;
-    r->idle = idle;
-    r->ahead = ahead;
-    r->workers_ahead = workers_ahead;
-}
-
-/* Every change of a rank's numbers ends here. */
-static void rank_changed(struct manager *m, struct rank *r)
-{
-    enum ring now = ring_of(r);
-    if (now != r->ring) {
-        ring_leave(m, r);
-        r->ring = now;
-        ring_join(m, r);
-    }
-    count(m, r);
-}
+/* ---- down to the ranks ----------------------------------------------------------------------------------------- */
 
 /* False: more than it had. Its bytes come by MPI from our own program, but its tasks may be lost in a mistake of ours. */
 static bool landed(struct manager *m, struct rank *r, uint32_t n)
@@ -148,7 +72,7 @@ static bool landed(struct manager *m, struct rank *r, uint32_t n)
     r->in_flight -= n;
     m->in_flight -= n;
     r->last_answer_us = m->now_us;
-    rank_changed(m, r);
+    rings_place(&m->rings, r);
     return true;
 }
 
@@ -159,19 +83,16 @@ static void send_some(struct manager *m, struct rank *r, uint32_t most)
     n = n < room ? n : room;
     n = n < WIRE_MAX_ITEMS ? n : WIRE_MAX_ITEMS;
     to_rank(m, r, tasks_write(&m->queue, n));
-    ring_leave(m, r); /* to the end of its ring, or into another */
     r->in_flight += n;
     m->in_flight += n;
-    r->ring = ring_of(r);
-    ring_join(m, r);
-    count(m, r);
+    rings_place_last(&m->rings, r);
 }
 
 /* In rounds: an even share for each rank of the ring, in one message each. */
 static void dispatch(struct manager *m)
 {
-    while (m->state == RUNNING && m->queue.n && (m->rings[IDLE].n || m->rings[ROOM].n)) {
-        struct ring_list *ring = m->rings[IDLE].n ? &m->rings[IDLE] : &m->rings[ROOM];
+    while (m->state == RUNNING && m->queue.n && (m->rings.of[IDLE].n || m->rings.of[ROOM].n)) {
+        struct ring_list *ring = m->rings.of[IDLE].n ? &m->rings.of[IDLE] : &m->rings.of[ROOM];
         uint32_t n_ranks = ring->n, share = (m->queue.n + n_ranks - 1) / n_ranks;
         for (uint32_t i = 0; i < n_ranks && m->queue.n; i++)
             send_some(m, ring->first, share);
@@ -190,18 +111,18 @@ static void ask_back(struct manager *m, struct rank *r, uint32_t n)
 static void balance(struct manager *m)
 {
     m->balance_at_us = INT64_MAX;
-    if (m->state != RUNNING || m->queue.n || !m->idle || !m->ahead)
+    if (m->state != RUNNING || m->queue.n || !m->rings.idle || !m->rings.ahead)
         return;
     if (m->now_us < m->looked_at_us + LOOK_AGAIN_US) {
         m->balance_at_us = m->looked_at_us + LOOK_AGAIN_US;
         return;
     }
-    uint64_t share = m->ahead * m->idle / (m->idle + m->workers_ahead), idle = m->idle;
+    uint64_t share = m->rings.ahead * m->rings.idle / (m->rings.idle + m->rings.workers_ahead), idle = m->rings.idle;
     uint64_t wanted = share ? share : 1;
     wanted -= wanted < m->asked ? wanted : m->asked;
     bool in_vain = wanted > 0;
     for (int ring = ROOM; ring <= FULL; ring++)
-        for (struct rank *r = m->rings[ring].first; r && wanted; r = r->next) {
+        for (struct rank *r = m->rings.of[ring].first; r && wanted; r = r->next) {
             if (!r->ahead || r->recalled)
                 continue;
             bool late = m->now_us - r->last_answer_us >= LATE_US;
@@ -292,6 +213,16 @@ static void over(struct manager *m)
     m->host.over(m->host.arg, m->bye == WIRE_ASKED || m->bye == WIRE_DRAINED ? 0 : 1, orderly, reason);
 }
 
+/* Every rank has said BYE. A block that drains waits, besides, for the interchange to have heard so: then no task is under
+ * way to it any more. */
+static void over_if_all_left(struct manager *m)
+{
+    if (m->n_bye < m->settings.n_ranks)
+        return;
+    if (m->bye != WIRE_DRAINED || m->drain_heard || !m->told || m->stop_by_us < INT64_MAX)
+        over(m);
+}
+
 /* Begin to end. The first reason counts; a later call can only make it sooner. */
 static void stop(struct manager *m, enum wire_bye code, const char *reason, uint32_t grace_ms)
 {
@@ -316,8 +247,7 @@ static void stop(struct manager *m, enum wire_bye code, const char *reason, uint
     for (uint32_t i = 0; i < m->settings.n_ranks; i++)
         if (!m->ranks[i].bye)
             to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
-    if (m->n_bye == m->settings.n_ranks)
-        over(m);
+    over_if_all_left(m);
 }
 
 /* ---- what ranks say --------------------------------------------------------------------------------------------- */
@@ -345,7 +275,7 @@ static void on_credit(struct manager *m, struct rank *r, const struct msg *msg)
     r->n_workers = msg->wire.credit.n_workers;
     r->capacity = msg->wire.count;
     r->task_us = msg->wire.credit.task_us;
-    rank_changed(m, r);
+    rings_place(&m->rings, r);
 }
 
 static void recall_answered(struct manager *m, struct rank *r)
@@ -409,15 +339,15 @@ static void on_rank_bye(struct manager *m, struct rank *r, const struct msg *msg
     m->n_workers -= r->n_workers;
     m->capacity -= r->capacity;
     r->n_workers = r->capacity = 0;
-    rank_changed(m, r);
+    rings_place(&m->rings, r);
     if (m->state != STOPPING) {
         char *reason = mem_text_n(msg->wire.text.p, msg->wire.text.n);
         if (msg->wire.count == WIRE_SETUP_RAISED)
             parts_add_range(&m->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
         stop(m, msg->wire.count == WIRE_ASKED ? WIRE_FAILED : (enum wire_bye)msg->wire.count, reason, 0);
         mem_free(reason);
-    } else if (m->n_bye == m->settings.n_ranks)
-        over(m);
+    } else
+        over_if_all_left(m);
 }
 
 void manager_on_rank(struct manager *m, uint32_t rank, struct msg *msg, int64_t now_us)
@@ -541,7 +471,7 @@ static void on_recall(struct manager *m, uint64_t wanted)
         return;
     }
     for (int ring = ROOM; ring <= FULL; ring++)
-        for (struct rank *r = m->rings[ring].first; r && waiting < wanted; r = r->next) {
+        for (struct rank *r = m->rings.of[ring].first; r && waiting < wanted; r = r->next) {
             if (r->in_flight <= r->n_workers || r->recalled)
                 continue;
             uint32_t here = r->in_flight - r->n_workers;
@@ -580,7 +510,9 @@ void manager_on_interchange(struct manager *m, struct msg *msg, int64_t now_us)
         on_recall(m, msg->wire.count);
         break;
     case WIRE_STOP:
+        m->drain_heard = m->draining;
         stop(m, WIRE_ASKED, "", msg->wire.flags & WIRE_NOW ? 0 : msg->wire.count);
+        over_if_all_left(m);
         break;
     case WIRE_HEARTBEAT:
         break;

@@ -434,8 +434,28 @@ static void a_drain_takes_no_more_and_waits_for_what_runs(void)
     CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 1);
     CHECK_EQUAL(w.over, 0);
     bye_from_all(&w);
+    CHECK_EQUAL(w.over, 0); /* tasks may still be under way, sent before the interchange had heard */
+    from_interchange(&w, make_tasks(2, 1, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 2);
+    from_interchange(&w, msg_bare(WIRE_STOP, 0, UINT32_MAX));
     CHECK_EQUAL(w.exit_code, 0);
     CHECK_EQUAL(outbox_last(&w.out, WIRE_BYE)->wire.count, WIRE_DRAINED);
+    end(&w);
+}
+
+static void a_drain_that_the_interchange_does_not_answer_ends_all_the_same(void)
+{
+    struct world w;
+    begin(&w, 1, 90000000);
+    from_rank(&w, 0, make_node(0, 1));
+    from_interchange(&w, make_welcome());
+    from_rank(&w, 0, make_credit(1, 1, 0));
+    w.now_us = 90000000;
+    manager_on_tick(w.manager, w.now_us);
+    bye_from_all(&w);
+    CHECK_EQUAL(w.over, 0);
+    manager_on_interchange_lost(w.manager, "gone", w.now_us);
+    CHECK_EQUAL(w.over, 1);
     end(&w);
 }
 
@@ -463,5 +483,6 @@ int main(void)
     without_the_interchange_the_block_ends();
     a_signal_gives_what_runs_its_grace();
     a_drain_takes_no_more_and_waits_for_what_runs();
+    a_drain_that_the_interchange_does_not_answer_ends_all_the_same();
     return check_end("manager");
 }

@@ -228,6 +228,9 @@ def test_a_draining_block_gets_no_more() -> None:
     world.core.on_credit("0", wire.Credit(0, 5, 0, draining=True))
     world.submit(1, 3)
     assert world.given("0") == []
+    world.core.on_credit("0", wire.Credit(0, 4, 0, draining=True))
+    (heard,) = world.to_block("0", wire.Stop)
+    assert (heard.now, heard.grace_ms) == (False, wire.UINT32_MAX), "it hears once that nothing more comes"
 
 
 def test_tasks_that_wait_in_one_block_move_when_another_is_idle() -> None:

@@ -94,7 +94,8 @@ def test_in_c_too(what: str, allowed: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "brain", ["manager.c", "leader.c", "tasks.c", "wire.c", "share.c", "mpx_frame.c", "idset.c", "prefetch.c"]
+    "brain",
+    ["manager.c", "leader.c", "tasks.c", "wire.c", "share.c", "mpx_frame.c", "idset.c", "prefetch.c", "rings.c"],
 )
 def test_brains_do_no_io(brain: str) -> None:
     text = (ROOT / "csrc" / brain).read_text()

@@ -408,7 +408,9 @@ class Core:
         block.task_s = credit.task_us / 1e6
         block.least = max(1, int(block.n_workers * WORTH_A_MESSAGE_S / block.task_s)) if block.task_s else 1
         self._recalled(block, 0)
-        block.draining = block.draining or credit.draining
+        if credit.draining and not block.draining:
+            block.draining = True  # it ends when it has heard that nothing more is under way to it
+            self._to_block(block, block.last_heard, wire.Stop(grace_ms=wire.UINT32_MAX), [])
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
             self._event(commands.BlockReady(block.id, credit.n_workers))
