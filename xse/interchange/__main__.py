@@ -20,29 +20,34 @@ from xse.stream import Stream
 
 
 def _log(config: commands.Config) -> None:
-    if config.log_config:
-        ours = logging.getLogger("xse")
-        ours.parent = logging.getLogger("parsl")  # where a LogConfig listens
-        ours.setLevel(logging.DEBUG if config.debug else logging.INFO)
-        from xse import payload  # the executor's own pickle; nothing that a pool says is unpickled here
-
-        log_config = payload.loads(base64.b64decode(config.log_config))
-        log_config.initialize_logging(log_dir=Path(config.log_dir), log_name="interchange")
-        return
-    form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
     level = logging.DEBUG if config.debug else logging.INFO
+    path = os.path.join(config.log_dir, "interchange.log")
     handler: logging.Handler = logging.StreamHandler()
-    if config.log_dir:
-        try:
+    try:
+        if config.log_config:
+            _log_as_parsl_says(config, level)
+            return
+        if config.log_dir:
             os.makedirs(config.log_dir, exist_ok=True)
-            handler = BoundedLog(os.path.join(config.log_dir, "interchange.log"))
-        except OSError as e:  # the work goes on without a log
-            tell(os.path.join(config.log_dir, "interchange.log"), e)
+            handler = BoundedLog(path)
+        else:
             level = logging.WARNING
-    else:
+    except OSError as e:  # the work goes on without a log
+        tell(path, e)
         level = logging.WARNING
+    form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
     handler.setFormatter(logging.Formatter(form, "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(handlers=[handler], level=level)
+
+
+def _log_as_parsl_says(config: commands.Config, level: int) -> None:
+    from xse import payload  # the executor's own pickle; nothing that a pool says is unpickled here
+
+    ours = logging.getLogger("xse")
+    ours.parent = logging.getLogger("parsl")  # where a LogConfig listens
+    ours.setLevel(level)
+    log_config = payload.loads(base64.b64decode(config.log_config))
+    log_config.initialize_logging(log_dir=Path(config.log_dir), log_name="interchange")
 
 
 def _allow_many_connections() -> None:
