@@ -84,7 +84,7 @@ def test_large_payloads_travel_in_shared_memory_and_leave_nothing(pool: PoolExec
 
 def test_large_arguments_of_tasks_that_never_run_are_removed(mpi: str, tmp_path: Path) -> None:
     with PoolExecutor(1) as executor:
-        running = run_now(executor, 1, tmp_path)
+        running = run_now(executor, 1, tmp_path / "go")
         waiting = [executor.submit(len, bytes(1_000_000)) for _ in range(5)]
         assert len(segments_of(executor)) == 5
         assert all(future.cancel() for future in waiting)
