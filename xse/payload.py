@@ -96,15 +96,13 @@ def loads(data: Buffer | Segment) -> Any:
 
 def checked_size(what: str, data: bytes) -> bytes:
     """The data, if one message may carry it. Raises PayloadTooLarge."""
-    _check_size(what, len(data))
-    return data
-
-
-def _check_size(what: str, n: int) -> None:
-    if n > MAX_ITEM:
+    if len(data) > MAX_ITEM:
         raise PayloadTooLarge(
-            f"{what} takes {n} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less", n, MAX_ITEM
+            f"{what} takes {len(data)} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less",
+            len(data),
+            MAX_ITEM,
         )
+    return data
 
 
 # ---- large ones, within one host
@@ -122,9 +120,14 @@ def bulk_of(values: Iterable[Any]) -> int:
     return n
 
 
+def fits_segment(values: Iterable[Any]) -> bool:
+    """Large enough for one, and not so large that no message might carry it: that is refused on the other way."""
+    return LARGE <= bulk_of(values) <= MAX_ITEM - LARGE
+
+
 def dump_segment(obj: Any, bulk: Collection[Any], into: Segments) -> Reference | None:
     """``obj`` in a segment. None: there is no room for it. ``bulk``: large parts of it, which need not be searched for
-    names. Raises as ``dumps``, and PayloadTooLarge."""
+    names. Raises as ``dumps``."""
     parts: list[Buffer] = []
     arrays: list[pickle.PickleBuffer] = []
     pickle.Pickler(_Writer(parts.append), PROTOCOL, buffer_callback=arrays.append).dump(obj)
@@ -214,11 +217,9 @@ def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 def reference_arguments(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], into: Segments
 ) -> Reference | None:
-    """Large arguments in a segment. None: there is no room for them. Raises as ``dump_arguments``."""
-    bulk = [*args, *kwargs.values()]
-    _check_size(f"the arguments of {name_of(fn)}", bulk_of(bulk))
+    """Large arguments in a segment. None: there is no room for them. Raises SerializationError."""
     try:
-        return dump_segment((args, kwargs), bulk, into)
+        return dump_segment((args, kwargs), [*args, *kwargs.values()], into)
     except Exception as e:
         raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
 
@@ -292,7 +293,7 @@ def _dump_value(value: Any) -> tuple[int, bytes]:
     if value is None:
         return Status.VALUE, _NONE
     try:
-        if _segments and LARGE <= bulk_of((value,)) <= MAX_ITEM:
+        if _segments and fits_segment((value,)):
             reference = dump_segment(value, (value,), _segments)
             if reference:
                 return Status.VALUE, pickle.dumps(reference, 2)

@@ -26,7 +26,6 @@ from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
 from xse.keys import new_server_keys
 from xse.options import PoolOptions, bytes_of
-from xse.payload import LARGE
 from xse.scratch import make_scratch, make_shared
 from xse.segments import Segments, make_directory
 from xse.version import VERSION
@@ -184,7 +183,7 @@ class PoolExecutor(Executor):
         try:
             function = self._functions.get(fn)
             reference = None
-            if self._segments and self._keeper.all_here and payload.bulk_of((*args, *kwargs.values())) >= LARGE:
+            if self._segments and self._keeper.all_here and payload.fits_segment((*args, *kwargs.values())):
                 reference = payload.reference_arguments(fn, args, kwargs, self._segments)
             if reference:
                 data, segment = payload.dumps(reference), reference.path

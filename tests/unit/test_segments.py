@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit import sample
-from xse import PayloadTooLarge, payload, segments
+from xse import payload, segments
 from xse.payload import LARGE
 from xse.segments import Reference, Segment, Segments
 
@@ -94,15 +94,16 @@ def test_a_segment_that_is_gone_is_told_by_who_loads_it(shared: Segments, tmp_pa
     assert "cannot be unpickled" in str(error)
 
 
-def test_more_than_a_message_carries_is_refused_here_too(shared: Segments) -> None:
-    class Huge(Array):
-        nbytes = payload.MAX_ITEM + 1
-
-    with pytest.raises(PayloadTooLarge):
-        payload.reference_arguments(len, (Huge(b""),), {}, shared)
-
-
 def test_only_large_values_make_segments(shared: Segments) -> None:
     assert payload.bulk_of((b"12", "345", bytearray(6), [bytes(100)], None, 7)) == 11
     assert payload.bulk_of((Array(b""),)) == LARGE
     assert payload.bulk_of((memoryview(bytes(9)),)) == 9
+    assert payload.fits_segment((bytes(LARGE), 1))
+    assert not payload.fits_segment((bytes(LARGE - 1), 1))
+
+
+def test_what_no_message_might_carry_makes_none() -> None:
+    class Huge(Array):
+        nbytes = payload.MAX_ITEM
+
+    assert not payload.fits_segment((Huge(b""),))
