@@ -490,8 +490,8 @@ static void on_cancel(struct leader *l, const struct msg *msg)
         uint64_t id = wire_id(&msg->wire, i);
         struct task *task = task_find(&l->queue, id);
         struct worker *w = task ? NULL : holder(l, id, &task);
-        if (w && take_back(l, w))
-            task = task_find(&l->queue, id);
+        if (w)
+            take_back(l, w); /* this one, or others behind it */
         if (task && task_find(&l->queue, id))
             cancelled(l, task);
         else if (w && !(msg->wire.flags & WIRE_KILL)) {

@@ -453,6 +453,19 @@ static void cancel_with_kill_ends_the_worker_and_answers_cancelled(void)
     end(&w);
 }
 
+static void cancel_with_kill_finds_a_task_that_others_wait_behind(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 200, 'f', 0));
+    run_one(&w, 0, 10); /* short ones: it is given many */
+    uint64_t running = begin_task(&w, 0);
+    CHECK(in_hand(&w, 0) > 1, "nothing waits behind it");
+    say(&w, make_ids(WIRE_CANCEL, WIRE_KILL, running));
+    CHECK_EQUAL(w.fake.n_killed[0], 1);
+    end(&w);
+}
+
 static void recall_gives_back_what_has_not_begun(void)
 {
     struct world w;
@@ -563,6 +576,7 @@ int main(void)
     a_setup_that_raises_ends_the_block_with_the_exception();
     cancel_drops_what_has_not_begun_and_tells_what_has();
     cancel_with_kill_ends_the_worker_and_answers_cancelled();
+    cancel_with_kill_finds_a_task_that_others_wait_behind();
     recall_gives_back_what_has_not_begun();
     stop_gives_back_waits_for_what_runs_and_says_bye();
     the_grace_of_a_stop_runs_out();
