@@ -28,6 +28,15 @@ def mpi(request: pytest.FixtureRequest) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="module")
+def any_mpi() -> Iterator[str]:
+    """For what lies before MPI: pools of one MPI, whichever."""
+    name = sorted(pools())[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XSE_POOL", pools()[name])
+        yield name
+
+
 @pytest.fixture(autouse=True, scope="module")
 def nothing_is_left() -> Iterator[None]:
     """After the tests of a file every process they started is gone."""

@@ -9,21 +9,11 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.conftest import pools
 from tests.support import testbed
 from tests.support.by_hand import ByHand
 
 #: They need hosts: scripts/test hosts.
 collect_ignore = [] if testbed.is_here() else ["hosts"]
-
-
-@pytest.fixture(scope="module")
-def any_mpi() -> Iterator[str]:
-    """For faults that lie before MPI: pools of one MPI, whichever."""
-    name = sorted(pools())[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XSE_POOL", pools()[name])
-        yield name
 
 
 @pytest.fixture

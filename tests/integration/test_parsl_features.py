@@ -51,7 +51,7 @@ def spin(seconds: float, walltime: float = 0.2) -> None:
         time.sleep(0.01)
 
 
-def test_walltime_ends_an_app_and_the_worker_lives_on(mpi: str, tmp_path: Path) -> None:
+def test_walltime_ends_an_app_and_the_worker_lives_on(any_mpi: str, tmp_path: Path) -> None:
     with loaded(tmp_path):
         app = python_app(spin)
         before = python_app(os.getpid)().result()
@@ -59,7 +59,7 @@ def test_walltime_ends_an_app_and_the_worker_lives_on(mpi: str, tmp_path: Path) 
         assert python_app(os.getpid)().result() == before
 
 
-def test_memoised_apps_run_once_and_checkpoints_spare_the_next_run(mpi: str, tmp_path: Path) -> None:
+def test_memoised_apps_run_once_and_checkpoints_spare_the_next_run(any_mpi: str, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
     app = python_app(mark, cache=True)
@@ -75,7 +75,7 @@ def test_memoised_apps_run_once_and_checkpoints_spare_the_next_run(mpi: str, tmp
         assert len(list(marks.iterdir())) == 2
 
 
-def test_strategy_simple_adds_blocks_for_the_tasks_there_are(mpi: str, tmp_path: Path) -> None:
+def test_strategy_simple_adds_blocks_for_the_tasks_there_are(any_mpi: str, tmp_path: Path) -> None:
     provider = LocalProvider(init_blocks=0, min_blocks=0, max_blocks=3, parallelism=1, launcher=SimpleLauncher())
     executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider)
     with loaded(tmp_path, executor, strategy="simple", max_idletime=0.5):
@@ -89,7 +89,7 @@ def test_strategy_simple_adds_blocks_for_the_tasks_there_are(mpi: str, tmp_path:
         assert python_app(mark)(str(tmp_path), 3).result() == 9  # and come again when there is work
 
 
-def test_without_a_strategy_the_first_blocks_are_all_there_is(mpi: str, tmp_path: Path) -> None:
+def test_without_a_strategy_the_first_blocks_are_all_there_is(any_mpi: str, tmp_path: Path) -> None:
     provider = LocalProvider(init_blocks=2, max_blocks=4, launcher=SimpleLauncher())
     executor = ExtremeScaleExecutor(workers_per_rank=1, provider=provider)
     with loaded(tmp_path, executor, strategy="none"):
@@ -102,7 +102,7 @@ def test_without_a_strategy_the_first_blocks_are_all_there_is(mpi: str, tmp_path
         assert len(executor.blocks_to_job_id) == 2
 
 
-def test_a_log_config_writes_the_interchanges_log(mpi: str, tmp_path: Path) -> None:
+def test_a_log_config_writes_the_interchanges_log(any_mpi: str, tmp_path: Path) -> None:
     with loaded(tmp_path, initialize_logging=FileLogging(format_string="TOKEN %(message)s")) as kernel:
         python_app(mark)(str(tmp_path), 3).result()
         log = Path(kernel.run_dir, "ExtremeScaleExecutor", "interchange.log")
@@ -143,7 +143,7 @@ WITH_PROXYSTORE = """
 """
 
 
-def test_a_serializer_plug_in_is_used_for_arguments(mpi: str, tmp_path: Path) -> None:
+def test_a_serializer_plug_in_is_used_for_arguments(any_mpi: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(textwrap.dedent(WITH_PROXYSTORE))
     command = [sys.executable, "script.py", str(tmp_path / "store")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
