@@ -418,15 +418,21 @@ static void a_signal_gives_what_runs_its_grace(void)
     end(&w);
 }
 
+/* One rank with one worker, when drain_period is over. */
+static void start_to_drain(struct world *w)
+{
+    begin(w, 1, 90000000);
+    from_rank(w, 0, make_node(0, 1));
+    from_interchange(w, make_welcome());
+    from_rank(w, 0, make_credit(1, 1, 0));
+    w->now_us = 90000000;
+    manager_on_tick(w->manager, w->now_us);
+}
+
 static void a_drain_takes_no_more_and_waits_for_what_runs(void)
 {
     struct world w;
-    begin(&w, 1, 90000000);
-    from_rank(&w, 0, make_node(0, 1));
-    from_interchange(&w, make_welcome());
-    from_rank(&w, 0, make_credit(1, 1, 0));
-    w.now_us = 90000000;
-    manager_on_tick(w.manager, w.now_us);
+    start_to_drain(&w);
     struct msg *credit = outbox_last(&w.out, WIRE_CREDIT);
     CHECK(credit->wire.flags & WIRE_DRAINING, "not draining");
     CHECK_EQUAL(credit->wire.count, 0);
@@ -446,12 +452,7 @@ static void a_drain_takes_no_more_and_waits_for_what_runs(void)
 static void a_drain_that_the_interchange_does_not_answer_ends_all_the_same(void)
 {
     struct world w;
-    begin(&w, 1, 90000000);
-    from_rank(&w, 0, make_node(0, 1));
-    from_interchange(&w, make_welcome());
-    from_rank(&w, 0, make_credit(1, 1, 0));
-    w.now_us = 90000000;
-    manager_on_tick(w.manager, w.now_us);
+    start_to_drain(&w);
     bye_from_all(&w);
     CHECK_EQUAL(w.over, 0);
     manager_on_interchange_lost(w.manager, "gone", w.now_us);

@@ -18,9 +18,9 @@ from parsl.providers import SlurmProvider
 
 from tests.conftest import pools
 from tests.support import testbed
-from tests.support.tasks import meet, wait_for
+from tests.support.tasks import exit_now, meet, place, wait_for
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost
+from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost
 
 WORKER_INIT = "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_hwloc_base_binding_policy=none"
 
@@ -38,7 +38,6 @@ def running(
     """Two nodes a block, one worker a node."""
     executor = ExtremeScaleExecutor(
         mpi_launcher=launcher,
-        workers_per_rank=1,
         heartbeat_period=1,
         heartbeat_threshold=5,
         provider=SlurmProvider(
@@ -51,7 +50,7 @@ def running(
             launcher=SimpleLauncher(),
             worker_init=WORKER_INIT,
         ),
-        **arguments,  # type: ignore[arg-type]
+        **{"workers_per_rank": 1, **arguments},  # type: ignore[arg-type]
     )
     config = Config(executors=[executor], run_dir=str(directory), strategy_period=0.5, retries=retries, strategy="none")
     with parsl.load(config):
@@ -94,6 +93,25 @@ def test_two_blocks_run_on_their_nodes_with_one_connection_each(mpi: str, tmp_pa
     assert sorted(map(sorted, hosts)) == sorted(allocated)
     assert len(connections) == 2
     assert len({c.raddr.ip for c in connections}) == 2
+
+
+def test_each_worker_knows_its_place_on_its_node_and_so_does_one_that_replaces_it(mpi: str, tmp_path: Path) -> None:
+    settings = {"workers_per_rank": 2, "available_accelerators": 2, "cpu_affinity": "block"}
+    with running(tmp_path, "srun", blocks=1, retries=0, **settings) as executor:
+        all_connected(executor, 2)  # four workers
+        before = [f.result() for f in [python_app(place)(tmp_path / "before", 4) for _ in range(4)]]
+        for _ in range(4):
+            assert isinstance(python_app(exit_now)().exception(), WorkerLost)
+        all_connected(executor, 2)
+        after = [f.result() for f in [python_app(place)(tmp_path / "after", 4) for _ in range(4)]]
+        (manager,) = executor.connected_managers()
+    nodes = sorted(manager["hosts"])
+    for found in (before, after):
+        told = sorted((p["host"], p["RANK"], p["COUNT"], p["CUDA_VISIBLE_DEVICES"], p["BLOCK_ID"]) for p in found)
+        assert told == [(node, str(i), "2", str(i), "0") for node in nodes for i in range(2)]
+        for node in nodes:
+            cores = [set(p["cores"]) for p in found if p["host"] == node]
+            assert cores[0].isdisjoint(cores[1])
 
 
 def test_blocks_are_scaled_out_and_the_idle_one_is_scaled_in(mpi: str, tmp_path: Path, go: Path) -> None:

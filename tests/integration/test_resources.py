@@ -10,27 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.tasks import meet
+from tests.support.tasks import exit_now, place
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, WorkerLost
 
 N_CORES = len(os.sched_getaffinity(0))
-
-
-def place(meeting: Path) -> dict[str, Any]:
-    """Where this worker is. Holds it until all have come, so that each tells once."""
-    names = ("RANK", "COUNT", "POOL_ID", "BLOCK_ID")
-    told: dict[str, Any] = {name: os.environ[f"PARSL_WORKER_{name}"] for name in names}
-    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS"):
-        told[name] = os.environ.get(name)
-    told["cores"] = sorted(os.sched_getaffinity(0))
-    told["cwd"] = os.getcwd()
-    meet(meeting, int(told["COUNT"]))
-    return told
-
-
-def exit_now() -> None:
-    os._exit(3)
 
 
 @contextmanager
@@ -49,7 +33,7 @@ def block(directory: Path, **arguments: Any) -> Iterator[ExtremeScaleExecutor]:
 def places(executor: ExtremeScaleExecutor, directory: Path, n: int) -> list[dict[str, Any]]:
     eventually(lambda: executor.connected_workers == n, f"{n} workers work", 30, executor.connected_managers)
     meeting = directory / f"meeting-{len(list(directory.iterdir()))}"
-    found = [f.result(30) for f in [executor.submit(place, {}, meeting) for _ in range(n)]]
+    found = [f.result(30) for f in [executor.submit(place, {}, meeting, n) for _ in range(n)]]
     return sorted(found, key=lambda p: int(p["RANK"]))
 
 

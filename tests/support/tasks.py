@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONGEST = 100.0  # seconds: longer than a test waits for anything
 
@@ -40,6 +40,23 @@ def meet(place: Path, n: int) -> Where:
     _come(place)
     _until(lambda: _n_come(place) >= n, f"not all {n} have come to {place}")
     return here()
+
+
+def place(meeting: Path, n: int) -> dict[str, Any]:
+    """What this worker was given and told of its place. Holds it until n have come, so that each tells once."""
+    names = ("RANK", "COUNT", "POOL_ID", "BLOCK_ID")
+    told: dict[str, Any] = {name: os.environ[f"PARSL_WORKER_{name}"] for name in names}
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS"):
+        told[name] = os.environ.get(name)
+    told["host"] = os.uname().nodename
+    told["cores"] = sorted(os.sched_getaffinity(0))
+    told["cwd"] = os.getcwd()
+    meet(meeting, n)
+    return told
+
+
+def exit_now() -> None:
+    os._exit(3)
 
 
 def _come(place: Path) -> None:
