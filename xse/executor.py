@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import psutil
 import typeguard
 from parsl.executors.errors import BadStateException, InvalidResourceSpecification, ScalingFailed
 from parsl.executors.high_throughput.executor import HighThroughputExecutor
@@ -38,7 +37,7 @@ from parsl.serialize.errors import SerializationError
 from parsl.usage_tracking.api import UsageInformation
 from parsl.utils import RepresentationMixin
 
-from xse import commands, errors, launch, monitoring, parsl_codec, parsl_errors, payload, place
+from xse import addresses, commands, errors, launch, monitoring, parsl_codec, parsl_errors, payload, place
 from xse.client import Client, error_of
 from xse.future import Future
 from xse.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
@@ -249,7 +248,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             ) from None
         self._scratch = make_scratch()
         self._keys = new_server_keys() if self.encrypted else None
-        self._addresses = [self.address] if self.address else _addresses_of_this_host()
+        self._addresses = [self.address] if self.address else addresses.of_this_host()
         config = commands.Config(
             run_id=self.run_id or "",
             local_path=f"{self._scratch}/pools",
@@ -684,19 +683,6 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
 # So that strategy='htex_auto_scale' scales us in when idle (parsl/jobs/strategy.py).
 HighThroughputExecutor.register(ExtremeScaleExecutor)
-
-
-def _addresses_of_this_host() -> list[str]:
-    """Of interfaces that are up, IPv4 before IPv6; loopback last, for a tunnel may end there."""
-    stats = psutil.net_if_stats()
-    found: list[tuple[bool, bool, str]] = []
-    for name, addresses in psutil.net_if_addrs().items():
-        for a in addresses:
-            if a.family.name in ("AF_INET", "AF_INET6") and name in stats and stats[name].isup:
-                loopback = a.address.startswith("127.") or a.address == "::1"
-                if not a.address.startswith("fe80"):
-                    found.append((loopback, a.family.name == "AF_INET6", a.address))
-    return [address for _, _, address in sorted(found)]
 
 
 def _parsl_version() -> str:
