@@ -32,6 +32,7 @@ _FUNCTION = struct.Struct("<16sQ")
 _RUN = struct.Struct("<IIiIII")
 _NODE = struct.Struct("<IIIIQ")
 _FAILURE = struct.Struct("<IIiiQQ")
+_FUNCTIONS_AT = PREAMBLE + _TWO.size  # in TASKS
 
 if sys.byteorder != "little":  # the columns are read in place
     raise ImportError("xse runs on little-endian machines only")
@@ -73,6 +74,9 @@ class Status(IntEnum):
     TIMEOUT = 5
     TOO_LARGE = 6
     BLOCK_FAILED = 7
+
+
+_LAST_STATUS = max(Status)
 
 
 class ByeCode(IntEnum):
@@ -154,12 +158,6 @@ class _Reader:
             raise WireError("RESERVED", "padding")
         return text
 
-    def rest(self, size: int) -> memoryview:
-        """What is left, which has to be so long."""
-        if len(self._body) - self._at > size:
-            raise WireError("HEAD", "bytes after the body")
-        return self.take(size)
-
     def end(self) -> None:
         if self._at != len(self._body):
             raise WireError("HEAD", "bytes after the body")
@@ -182,7 +180,7 @@ class Run(NamedTuple):
     codec: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: these two are made for each message on the path of a task, and it costs thrice
 class Tasks:
     """Many tasks, each function once. Payload: functions, then arguments."""
 
@@ -203,8 +201,8 @@ class Tasks:
         body = b"".join(
             (
                 _TWO.pack(len(self.functions), len(self.runs)),
-                *[_FUNCTION.pack(f.digest, f.length) for f in self.functions],
-                *[_RUN.pack(r.function, r.n_tasks, r.priority, r.timeout_ms, r.codec, 0) for r in self.runs],
+                *[_FUNCTION.pack(*function) for function in self.functions],
+                *[_RUN.pack(*run, 0) for run in self.runs],
                 self.ids.tobytes(),
                 self.lengths.tobytes(),
                 _padding(4 * n),
@@ -213,7 +211,7 @@ class Tasks:
         return _preamble(Type.TASKS, n, len(body), self.payload_length()) + body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Results:
     """Many results. ``times`` are microseconds in the worker, ``statuses`` one byte each (``Status``)."""
 
@@ -479,65 +477,98 @@ class _Preamble(NamedTuple):
     flags: int
     n: int  # the field `count`
     payload_length: int
-    head: Buffer  # all of it
+    head: Buffer  # all of it, as long as it says
 
 
-def _column(code: str, data: memoryview) -> array[int]:
+def _by_fields(read: Callable[[_Preamble, _Reader], Message]) -> Callable[[_Preamble], Message]:
+    """A body whose size only its fields tell, one by one."""
+
+    def read_all(p: _Preamble) -> Message:
+        reader = _Reader(memoryview(p.head)[PREAMBLE:])
+        message = read(p, reader)
+        reader.end()
+        return message
+
+    return read_all
+
+
+def _column(code: str, data: Buffer) -> array[int]:
     column = array(code)
     column.frombytes(data)
     return column
 
 
-def _items_within_limit(longest: int) -> None:
-    if longest > MAX_ITEM:
-        raise WireError("LENGTH", f"an item of {longest} bytes")
+def _exactly(head: Buffer, end: int) -> None:
+    """A head whose size its first fields have told."""
+    if len(head) < end:
+        raise WireError("SHORT", "the body ends inside a field")
+    if len(head) > end:
+        raise WireError("HEAD", "bytes after the body")
 
 
-def _read_tasks(p: _Preamble, r: _Reader) -> Tasks:
-    n_functions, n_runs = r.unpack(_TWO)
-    if not 1 <= n_runs <= p.n or not 1 <= n_functions <= n_runs:
-        raise WireError("RANGE", f"{n_functions} functions, {n_runs} runs, {p.n} tasks")
-    runs_at = n_functions * _FUNCTION.size
+def _ids(p: _Preamble) -> array[int]:
+    end = PREAMBLE + 8 * p.n
+    _exactly(p.head, end)
+    return _column("Q", p.head[PREAMBLE:end])
+
+
+def _within_limits(lengths: array[int], in_all: int, said: int) -> None:
+    """Each item, and the sum that the preamble has told."""
+    if max(lengths) > MAX_ITEM:
+        raise WireError("LENGTH", f"an item of {max(lengths)} bytes")
+    if in_all != said:
+        raise WireError("LENGTH", f"items of {in_all} bytes, payload of {said}")
+
+
+def _read_tasks(p: _Preamble) -> Tasks:
+    head, n = p.head, p.n
+    if len(head) < _FUNCTIONS_AT:
+        raise WireError("SHORT", "the body ends inside a field")
+    n_functions, n_runs = _TWO.unpack_from(head, PREAMBLE)
+    if not 1 <= n_functions <= n_runs <= n:
+        raise WireError("RANGE", f"{n_functions} functions, {n_runs} runs, {n} tasks")
+    runs_at = _FUNCTIONS_AT + n_functions * _FUNCTION.size
     ids_at = runs_at + n_runs * _RUN.size
-    lengths_at = ids_at + 8 * p.n
-    end = lengths_at + 4 * p.n
-    body = r.rest(end + (-end % 8))
-    functions = tuple(map(Function._make, _FUNCTION.iter_unpack(body[:runs_at])))
+    lengths_at = ids_at + 8 * n
+    end = lengths_at + 4 * n
+    _exactly(head, end + (-end % 8))
+    functions = tuple([Function(*fields) for fields in _FUNCTION.iter_unpack(head[_FUNCTIONS_AT:runs_at])])
     runs = []
     n_tasks = 0
-    for function, n, priority, timeout_ms, codec, reserved in _RUN.iter_unpack(body[runs_at:ids_at]):
-        if function >= n_functions or n == 0 or codec > 255:
-            raise WireError("RANGE", f"run of {n} tasks of function {function} in codec {codec}")
+    for function, n_run, priority, timeout_ms, codec, reserved in _RUN.iter_unpack(head[runs_at:ids_at]):
+        if function >= n_functions or n_run == 0 or codec > 255:
+            raise WireError("RANGE", f"run of {n_run} tasks of function {function} in codec {codec}")
         if reserved:
             raise WireError("RESERVED", "in a run")
-        n_tasks += n
-        runs.append(Run(function, n, priority, timeout_ms, codec))
-    if n_tasks != p.n:
-        raise WireError("RANGE", f"{n_tasks} tasks in runs, {p.n} in all")
-    if any(body[end:]):
+        n_tasks += n_run
+        runs.append(Run(function, n_run, priority, timeout_ms, codec))
+    if n_tasks != n:
+        raise WireError("RANGE", f"{n_tasks} tasks in runs, {n} in all")
+    if any(head[end:]):
         raise WireError("RESERVED", "padding")
-    ids, lengths = _column("Q", body[ids_at:lengths_at]), _column("I", body[lengths_at:end])
-    tasks = Tasks(functions, tuple(runs), ids, lengths, p.head)
-    _items_within_limit(max(max(lengths), *[f.length for f in functions]))
-    if tasks.payload_length() != p.payload_length:
-        raise WireError("LENGTH", f"items of {tasks.payload_length()} bytes, payload of {p.payload_length}")
-    return tasks
+    ids, lengths = _column("Q", head[ids_at:lengths_at]), _column("I", head[lengths_at:end])
+    of_functions = [f.length for f in functions]
+    if max(of_functions) > MAX_ITEM:
+        raise WireError("LENGTH", f"a function of {max(of_functions)} bytes")
+    _within_limits(lengths, sum(of_functions) + sum(lengths), p.payload_length)
+    return Tasks(functions, tuple(runs), ids, lengths, head)
 
 
-def _read_results(p: _Preamble, r: _Reader) -> Results:
-    n = p.n
-    body = r.rest(17 * n + (-17 * n % 8))
-    statuses = bytes(body[16 * n : 17 * n])
-    if max(statuses) > max(Status):
+def _read_results(p: _Preamble) -> Results:
+    head, n = p.head, p.n
+    lengths_at = PREAMBLE + 8 * n
+    times_at = lengths_at + 4 * n
+    statuses_at = times_at + 4 * n
+    end = statuses_at + n
+    _exactly(head, end + (-end % 8))
+    statuses = bytes(head[statuses_at:end])
+    if max(statuses) > _LAST_STATUS:
         raise WireError("RANGE", f"status {max(statuses)}")
-    if any(body[17 * n :]):
+    if any(head[end:]):
         raise WireError("RESERVED", "padding")
-    ids, lengths, times = (_column(c, body[a * n : b * n]) for c, a, b in (("Q", 0, 8), ("I", 8, 12), ("I", 12, 16)))
-    results = Results(ids, lengths, times, statuses, p.head)
-    _items_within_limit(max(lengths))
-    if results.payload_length() != p.payload_length:
-        raise WireError("LENGTH", f"items of {results.payload_length()} bytes, payload of {p.payload_length}")
-    return results
+    ids, lengths = _column("Q", head[PREAMBLE:lengths_at]), _column("I", head[lengths_at:times_at])
+    _within_limits(lengths, sum(lengths), p.payload_length)
+    return Results(ids, lengths, _column("I", head[times_at:statuses_at]), statuses, head)
 
 
 def _read_register(p: _Preamble, r: _Reader) -> Register:
@@ -583,34 +614,35 @@ _ITEMS = range(1, MAX_ITEMS + 1)
 _NONE = range(1)
 
 # type: (the one flag it knows, counts it allows, longest payload or None where the items say it, reader)
-_TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble, _Reader], Message]]] = {
+_TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble], Message]]] = {
     Type.TASKS: (0, _ITEMS, None, _read_tasks),
     Type.RESULTS: (0, _ITEMS, None, _read_results),
-    Type.CANCEL: (1, _ITEMS, 0, lambda p, r: Cancel(_column("Q", r.take(8 * p.n)), bool(p.flags))),
-    Type.STARTED: (0, _ITEMS, 0, lambda p, r: Started(_column("Q", r.take(8 * p.n)))),
-    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, lambda p, _: Recall(p.n)),
-    Type.REGISTER: (0, _ITEMS, 0, _read_register),
-    Type.WELCOME: (0, _NONE, MAX_ITEM, _read_welcome),
-    Type.REFUSE: (0, range(1, 5), 0, lambda p, r: Refuse(RefuseCode(p.n), r.text())),
-    Type.HEARTBEAT: (0, _NONE, 0, lambda *_: Heartbeat()),
-    Type.CREDIT: (1, _ANY, 0, _read_credit),
-    Type.STOP: (1, _ANY, 0, lambda p, _: Stop(bool(p.flags), p.n)),
-    Type.BYE: (0, range(5), MAX_ITEM, _read_bye),
-    Type.NODE: (0, _NONE, 0, lambda _, r: Node(_read_node(r), r.text())),
-    Type.START: (0, _ITEMS, MAX_ITEM, _read_start),
-    Type.LOG: (0, range(4), 0, lambda p, r: Log(p.n, r.text())),
-    Type.REQUEST: (0, _ANY, MAX_ITEM, lambda p, _: Request(p.n, p.payload_length)),
-    Type.REPLY: (0, _ANY, MAX_ITEM, lambda p, _: Reply(p.n, p.payload_length)),
-    Type.EVENT: (0, _NONE, MAX_ITEM, lambda p, _: Event(p.payload_length)),
+    Type.CANCEL: (1, _ITEMS, 0, lambda p: Cancel(_ids(p), bool(p.flags))),
+    Type.STARTED: (0, _ITEMS, 0, lambda p: Started(_ids(p))),
+    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, _by_fields(lambda p, _: Recall(p.n))),
+    Type.REGISTER: (0, _ITEMS, 0, _by_fields(_read_register)),
+    Type.WELCOME: (0, _NONE, MAX_ITEM, _by_fields(_read_welcome)),
+    Type.REFUSE: (0, range(1, 5), 0, _by_fields(lambda p, r: Refuse(RefuseCode(p.n), r.text()))),
+    Type.HEARTBEAT: (0, _NONE, 0, _by_fields(lambda *_: Heartbeat())),
+    Type.CREDIT: (1, _ANY, 0, _by_fields(_read_credit)),
+    Type.STOP: (1, _ANY, 0, _by_fields(lambda p, _: Stop(bool(p.flags), p.n))),
+    Type.BYE: (0, range(5), MAX_ITEM, _by_fields(_read_bye)),
+    Type.NODE: (0, _NONE, 0, _by_fields(lambda _, r: Node(_read_node(r), r.text()))),
+    Type.START: (0, _ITEMS, MAX_ITEM, _by_fields(_read_start)),
+    Type.LOG: (0, range(4), 0, _by_fields(lambda p, r: Log(p.n, r.text()))),
+    Type.REQUEST: (0, _ANY, MAX_ITEM, _by_fields(lambda p, _: Request(p.n, p.payload_length))),
+    Type.REPLY: (0, _ANY, MAX_ITEM, _by_fields(lambda p, _: Reply(p.n, p.payload_length))),
+    Type.EVENT: (0, _NONE, MAX_ITEM, _by_fields(lambda p, _: Event(p.payload_length))),
 }
 
 
-def sizes(start: Buffer) -> tuple[int, int]:
-    """Length of head and of payload of a message of which at least the preamble has come, for those who read a stream.
+def sizes(buffer: Buffer, at: int = 0) -> tuple[int, int]:
+    """Length of head and of payload of the message that begins there, for those who read a stream. At least its
+    preamble has come.
 
     Raises WireError when nothing that follows can be a message; what else is wrong with it, ``decode`` will say.
     """
-    magic, version, _, _, _, head_length, _, payload_length = _PREAMBLE.unpack_from(start)
+    magic, version, _, _, _, head_length, _, payload_length = _PREAMBLE.unpack_from(buffer, at)
     if magic != MAGIC:
         raise WireError("MAGIC")
     if version != VERSION:
@@ -624,19 +656,20 @@ def sizes(start: Buffer) -> tuple[int, int]:
 
 def decode(head: Buffer, payload_length: int) -> Message:
     """Read a head that came with ``payload_length`` bytes of payload. Raises WireError, and nothing else."""
-    if len(head) < _PREAMBLE.size:
+    if len(head) < PREAMBLE:
         raise WireError("SHORT", f"{len(head)} bytes")
     magic, version, kind, flags, reserved, head_length, count, said = _PREAMBLE.unpack_from(head)
     if magic != MAGIC:
         raise WireError("MAGIC")
     if version != VERSION:
         raise WireError("VERSION", f"{version} here is {VERSION}")
-    if kind not in _TABLE:
+    rule = _TABLE.get(kind)
+    if rule is None:
         raise WireError("TYPE", str(kind))
-    known_flag, counts, longest, read = _TABLE[kind]
+    known_flag, counts, longest, read = rule
     if flags & ~known_flag or reserved:
         raise WireError("RESERVED", f"flags {flags}")
-    if head_length > MAX_HEAD or head_length % 8 or head_length < _PREAMBLE.size:
+    if head_length > MAX_HEAD or head_length % 8 or head_length < PREAMBLE:
         raise WireError("HEAD", f"head_length {head_length}")
     if len(head) < head_length:
         raise WireError("SHORT", f"{len(head)} bytes of {head_length}")
@@ -644,9 +677,7 @@ def decode(head: Buffer, payload_length: int) -> Message:
         raise WireError("HEAD", f"{len(head)} bytes, not {head_length}")
     if count not in counts:
         raise WireError("COUNT", str(count))
-    reader = _Reader(memoryview(head)[_PREAMBLE.size :])
-    message = read(_Preamble(flags, count, said, head), reader)
-    reader.end()
+    message = read(_Preamble(flags, count, said, head))
     if longest is not None and said > longest:
         raise WireError("LENGTH", f"payload of {said} bytes")
     if said != payload_length or said > MAX_PAYLOAD:
