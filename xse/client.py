@@ -466,14 +466,10 @@ class Client:
         assert stream
         if stream.fileno() not in self._watches:
             return
-        try:
-            messages = stream.receive()
-        except wire.WireError as e:  # nothing it says can be understood any more
-            self._lost(errors.InterchangeLost(f"the interchange sent bytes that are no message ({e})"))
-            messages = []
-            stream.ended = True
-        for head, payload in messages:
+        for head, payload in stream.receive():
             self._take(head, payload)
+        if stream.error:  # nothing it says can be understood any more
+            self._lost(errors.InterchangeLost(f"the interchange sent bytes that are no message ({stream.error})"))
         if stream.ended:
             del self._watches[stream.fileno()]
             self._poll.unregister(stream)

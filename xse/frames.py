@@ -18,6 +18,10 @@ class Frames:
 
     def __init__(self, frames: Sequence[Buffer]) -> None:
         self._frames = [memoryview(f) for f in frames]
+        if len(frames) == 1:  # most are one
+            self._starts = [0]
+            self.length = len(frames[0])
+            return
         ends = list(accumulate(len(f) for f in self._frames))
         self._starts = [0, *ends[:-1]]
         self.length = ends[-1] if ends else 0
@@ -26,6 +30,8 @@ class Frames:
         """The bytes from start to stop, as views."""
         if start >= stop:
             return []
+        if len(self._frames) == 1:
+            return [self._frames[0][start:stop]]
         i = bisect_right(self._starts, start) - 1
         views = []
         while start < stop:
@@ -47,6 +53,8 @@ class Frames:
 
 def joined(parts: Sequence[Buffer]) -> list[Buffer]:
     """The same payload in few frames: small neighbours joined, large parts left alone."""
+    if len(parts) <= 1:
+        return list(parts)
     frames: list[Buffer] = []
     small: list[Buffer] = []
     for part in parts:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from xse import wire
-from xse.frames import Frames
+from xse.frames import JOIN_BELOW, Frames
 
 BUFFER = 512 << 10  # bytes: smaller messages are read many at a time
 CHUNK = 64 << 20  # bytes: a large payload is taken in pieces, so that a length alone takes no memory
@@ -20,12 +20,14 @@ READS = 16  # at a time
 
 
 class Stream:
-    """Owns ``sock``. ``ended`` is set when the peer is gone; what it sent before that can still be received."""
+    """Owns ``sock``. ``ended`` is set when the peer is gone; what it sent before that can still be received.
+    ``error`` is set when bytes have come that are no message: nothing can be received any more."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self.ended = False
+        self.error: wire.WireError | None = None
         self._out: deque[memoryview] = deque()
         self._buffer = memoryview(bytearray(BUFFER))
         self._at = self._end = 0  # what is in the buffer and not used yet
@@ -45,8 +47,11 @@ class Stream:
 
     def send(self, parts: Sequence[wire.Buffer]) -> bool:
         """One message. True: it has left; False: some of it waits for ``flush``."""
-        if sum(map(len, parts)) < 65_536:
-            parts = [b"".join(parts)]
+        if sum(map(len, parts)) < JOIN_BELOW:
+            message = b"".join(parts)
+            if self.send_whole(message):
+                return not self._out
+            parts = [message]
         self._out.extend(memoryview(p) for p in parts if len(p))
         return self.flush()
 
@@ -85,8 +90,10 @@ class Stream:
     # ---- in
 
     def receive(self) -> list[tuple[bytes, Frames]]:
-        """Messages that are complete, in order. Raises WireError for what cannot be one; nothing more will come."""
+        """Messages that are complete, in order. Look at ``ended`` and ``error`` after they are served."""
         messages: list[tuple[bytes, Frames]] = []
+        if self.error:
+            return messages
         for _ in range(READS):
             target = self._filling if self._filling is not None else self._buffer[self._end :]
             try:
@@ -99,37 +106,47 @@ class Stream:
                 self.ended = True
                 break
             full = n == len(target)
-            if self._filling is not None:
-                self._filling = self._filling[n:]
-                self._advance(messages)
-            else:
-                self._end += n
-                self._parse(messages)
+            try:
+                if self._filling is not None:
+                    self._filling = self._filling[n:]
+                    self._advance(messages)
+                else:
+                    self._end += n
+                    self._parse(messages)
+            except wire.WireError as e:
+                self.error, self.ended = e, True
+                break
             if not full:
                 break
         return messages
 
     def _parse(self, messages: list[tuple[bytes, Frames]]) -> None:
         """Whole messages out of the buffer; one that does not fit it begins to be taken in pieces."""
-        while self._end - self._at >= wire.PREAMBLE:
-            head_length, payload_length = wire.sizes(self._buffer[self._at : self._end])
-            whole = head_length + payload_length
-            if whole > BUFFER:
-                if self._end - self._at < head_length:
+        buffer, at, end = self._buffer, self._at, self._end
+        while end - at >= wire.PREAMBLE:
+            head_length, payload_length = wire.sizes(buffer, at)
+            middle = at + head_length
+            stop = middle + payload_length
+            if stop - at > BUFFER:
+                if end < middle:
                     break
+                self._at = at
                 self._begin(head_length, payload_length, messages)
                 return
-            if self._end - self._at < whole:
+            if end < stop:
                 break
-            middle = self._at + head_length
-            head, payload = bytes(self._buffer[self._at : middle]), bytes(self._buffer[middle : self._at + whole])
-            messages.append((head, Frames([payload] if payload else [])))
-            self._at += whole
+            payload = Frames([bytes(buffer[middle:stop])] if payload_length else [])
+            messages.append((bytes(buffer[at:middle]), payload))
+            at = stop
+        self._at = at
         self._move()
 
     def _move(self) -> None:
         """The rest to the buffer's beginning, so that there is room behind it."""
         left = self._end - self._at
+        if not left:
+            self._at = self._end = 0
+            return
         if self._at:
             self._buffer[:left] = self._buffer[self._at : self._end]
             self._at, self._end = 0, left

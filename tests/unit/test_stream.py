@@ -76,11 +76,16 @@ def test_a_head_larger_than_the_buffer_is_taken(pair: tuple[Stream, Stream]) -> 
         b"xse\1\2\0\0\0\x18\0\0\0\1\0\0\0" + b"\xff" * 8,
     ],
 )
-def test_what_cannot_be_a_message_raises(pair: tuple[Stream, Stream], rubbish: bytes) -> None:
+def test_what_cannot_be_a_message_ends_the_stream_after_what_came_before_it(
+    pair: tuple[Stream, Stream], rubbish: bytes
+) -> None:
     a, b = pair
-    a.send([rubbish])
-    with pytest.raises(wire.WireError):
-        b.receive()
+    a.send([*value(10), *value(20), rubbish])
+    assert [h for h, _ in b.receive()] == [value(10)[0], value(20)[0]]
+    assert isinstance(b.error, wire.WireError)
+    assert b.ended
+    a.send(value(30))
+    assert b.receive() == []
 
 
 def test_what_a_peer_sent_before_it_went_is_received(pair: tuple[Stream, Stream]) -> None:

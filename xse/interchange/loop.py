@@ -158,6 +158,8 @@ class Interchange:
                         logger.error("message_unexpected from=executor type=%s", message.type.name)
             except ValueError as e:  # a WireError is one
                 logger.error("message_bad from=executor error=%s", e)
+        if self._client.error:
+            logger.error("message_bad from=executor error=%s", self._client.error)
         if self._client.ended and self._lifelines:
             self._executor_gone()
 
@@ -179,19 +181,16 @@ class Interchange:
 
     def _from_local_pool(self, stream: Stream) -> None:
         try:
-            messages = stream.receive()
-        except wire.WireError as e:
-            messages = []
-            self._bad(stream, "this host", e)
-        for head, payload in messages:
-            try:
+            for head, payload in stream.receive():
                 self._take(stream, wire.decode(head, payload.length), payload)
-            except wire.WireError as e:
-                self._bad(stream, "this host", e)
-                break
-        if stream.ended:
-            self._core.on_lost(stream, "its connection has ended")
-            self._forget(stream)
+            if stream.error:
+                raise stream.error
+        except wire.WireError as e:
+            self._bad(stream, "this host", e)
+        else:
+            if stream.ended:
+                self._core.on_lost(stream, "its connection has ended")
+                self._forget(stream)
 
     def _through_door(self, door: Door) -> None:
         """The end of a connection is told beside its messages: what it said before is read first."""
