@@ -36,7 +36,7 @@ MOST_NAMES = 2048  # bytes
 Peer: TypeAlias = Hashable  # the loop's name for a connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # this and the next not frozen: one is made for each message, and it costs thrice
 class ToBlock:
     """Send to a pool."""
 
@@ -45,7 +45,7 @@ class ToBlock:
     payload: Sequence[wire.Buffer]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ToClient:
     """Send to the executor."""
 
@@ -68,7 +68,7 @@ class End:
 Effect: TypeAlias = "ToBlock | ToClient | Forget | End | commands.Admit"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Block:
     """A connected block, and what is in flight to it."""
 
@@ -82,8 +82,10 @@ class Block:
     task_s: float = 0.0
     least: int = 1  # tasks that are worth a message
     in_flight: set[int] = field(default_factory=set)
-    ahead: int = 0  # tasks beyond its workers
-    counted: tuple[int, int, int] = (0, 0, 0)  # what of it is in the core's sums
+    # What of it is in the core's sums: workers that wait, tasks beyond its workers, and its workers if there are such.
+    idle: int = 0
+    ahead: int = 0
+    workers_ahead: int = 0
     recalled: int = 0  # tasks that it was asked for and has not answered about
     held: bool = False
     draining: bool = False
@@ -150,9 +152,11 @@ class Core:
 
     def settle(self, now: float) -> list[Effect]:
         """What all that happened since the last call leads to."""
-        self._dispatch(now)
+        if self._queue and (self._idle or self._room):
+            self._dispatch(now)
         self._balance(now)
-        self._flush_results()
+        if self._results:
+            self._flush_results()
         effects, self._effects = self._effects, []
         if self._shutdown is not None and not self._blocks:
             effects.append(End())
@@ -203,27 +207,30 @@ class Core:
 
     def _place(self, block: Block) -> None:
         """Every change of a block's numbers ends here: it moves to the end of the ring where it belongs."""
-        n = len(block.in_flight)
-        room = block.open() and n < block.capacity
-        idle = room and n < block.n_workers
-        # What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more.
-        room = room and n <= block.n_workers + max(0, block.capacity - block.n_workers) // 2
+        n, n_workers, capacity = len(block.in_flight), block.n_workers, block.capacity
+        n_idle = 0
         self._idle.pop(block, None)
         self._room.pop(block, None)
-        if idle:
-            self._idle[block] = None
-        elif room:
-            self._room[block] = None
-        block.ahead = max(0, n - block.n_workers) if block.n_workers and not block.stopping else 0
-        if block.ahead:
+        if n < capacity and block.open():
+            if n < n_workers:
+                self._idle[block] = None
+                n_idle = n_workers - n
+            # What lies ahead of the workers is filled up when half of it is done: a message for each would cost more.
+            elif n - n_workers <= (capacity - n_workers) // 2:
+                self._room[block] = None
+        ahead = n - n_workers if n > n_workers > 0 and not block.stopping else 0
+        if ahead:
             self._ahead[block] = None
-        else:
-            self._ahead.pop(block, None)
-        before = block.counted
-        block.counted = (block.n_workers - n if idle else 0, block.ahead, block.n_workers if block.ahead else 0)
-        self._n_idle += block.counted[0] - before[0]
-        self._n_ahead += block.counted[1] - before[1]
-        self._n_workers_ahead += block.counted[2] - before[2]
+        elif block.ahead:
+            del self._ahead[block]
+        if n_idle != block.idle:
+            self._n_idle += n_idle - block.idle
+            block.idle = n_idle
+        if ahead != block.ahead or n_workers != block.workers_ahead:
+            self._n_ahead += ahead - block.ahead
+            self._n_workers_ahead -= block.workers_ahead
+            block.ahead, block.workers_ahead = ahead, n_workers if ahead else 0
+            self._n_workers_ahead += block.workers_ahead
 
     def _recalled(self, block: Block, n: int) -> None:
         """So many are asked of it; 0: it has answered."""
@@ -232,18 +239,19 @@ class Core:
 
     def _dispatch(self, now: float) -> None:
         """In rounds: a share for each block of the ring, in one message each."""
-        while self._queue and (self._idle or self._room):
+        queue = self._queue
+        while queue and (self._idle or self._room):
             ring = self._idle or self._room
-            share = -(-len(self._queue) // len(ring))
+            share = -(-len(queue) // len(ring))
             blocks = list(ring)
             if self._highest_first:
-                share = len(self._queue)
+                share = len(queue)
                 blocks.sort(key=lambda b: (len(b.id), b.id), reverse=True)
             for block in blocks:
-                if not self._queue:
+                if not queue:
                     break
                 most = block.capacity if ring is self._room else min(max(block.n_workers, block.least), block.capacity)
-                pieces = self._queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
+                pieces = queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
                 tasks, payload = to_message(pieces)
                 block.in_flight.update(tasks.ids)
                 self._to_block(block, now, tasks, payload)
@@ -253,7 +261,7 @@ class Core:
         """A worker waits while another block has tasks that wait: ask for a fair share of them, of as few blocks as
         have it."""
         self._balance_at = None
-        if self._queue or not self._n_idle or not self._ahead:
+        if not self._n_idle or not self._ahead or self._queue:
             return
         if now < self._looked_at + LOOK_AGAIN_S:
             self._balance_at = self._looked_at + LOOK_AGAIN_S

@@ -6,6 +6,7 @@ from array import array
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
+from itertools import accumulate
 
 from xse import wire
 from xse.frames import Frames, joined
@@ -44,23 +45,30 @@ class Piece:
 class Arrived:
     """A TASKS message and its payload."""
 
-    __slots__ = ("function_spans", "payload", "tasks")
+    __slots__ = ("_ends", "payload", "tasks")
 
     def __init__(self, tasks: wire.Tasks, payload: Frames) -> None:
         self.tasks = tasks
         self.payload = payload
-        self.function_spans: list[tuple[int, int]] = []
-        at = 0
-        for function in tasks.functions:
-            self.function_spans.append((at, at + function.length))
-            at += function.length
+        self._ends: list[int] | None = None  # of the functions; made when it is cut
+
+    def function(self, index: int) -> list[memoryview]:
+        """The bytes of one of its functions."""
+        if self._ends is None:
+            self._ends = list(accumulate(f.length for f in self.tasks.functions))
+        end = self._ends[index]
+        return self.payload.cut(end - self.tasks.functions[index].length, end)
 
     def pieces(self) -> list[Piece]:
         """One for each run."""
+        tasks = self.tasks
+        at = sum([f.length for f in tasks.functions])
+        if len(tasks.runs) == 1:
+            run = tasks.runs[0]
+            return [Piece(self, run, run.function, 0, run.n_tasks, at)]
         pieces = []
         start = 0
-        at = sum(f.length for f in self.tasks.functions)
-        for run in self.tasks.runs:
+        for run in tasks.runs:
             piece = Piece(self, run, run.function, start, start + run.n_tasks, at)
             pieces.append(piece)
             start += run.n_tasks
@@ -168,7 +176,7 @@ def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
         if key not in index:
             index[key] = len(functions)
             functions.append(function)
-            parts += piece.message.payload.cut(*piece.message.function_spans[piece.function])
+            parts += piece.message.function(piece.function)
     runs: list[wire.Run] = []
     ids, lengths = array("Q"), array("I")
     for piece in pieces:
