@@ -3,9 +3,6 @@
 dill writes them, with the globals they name (and no others). A class keeps its identity: it has a token, and a process
 makes a class of a token once, so that ``isinstance`` and ``==`` hold between a function's class and an argument's, and
 an instance that a task returns is of the very class that the script defined.
-
-What is written may be kept for the next submit only as long as it would come out the same. ``captured`` lists all that
-goes into a function; when it holds something that can change in place (a list, an instance), nothing is kept.
 """
 
 from __future__ import annotations
@@ -13,40 +10,27 @@ from __future__ import annotations
 import enum
 import io
 import pickle
-import sys
 import types
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import dill
+
+from xse.captured import Captured, captured, importable
 
 _MAKERS: tuple[Callable[..., Any], ...] = (
     dill._dill._create_type,
     dill._dill._create_namedtuple,
     types.new_class,
 )
-_ATOMS = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented), range)
-_MISSING = object()
 
 _classes: dict[str, type] = {}  # token -> the class here
 _tokens: WeakKeyDictionary[type, str] = WeakKeyDictionary()  # class -> token
-_written: WeakKeyDictionary[type, tuple[tuple[Any, ...], str, bytes]] = WeakKeyDictionary()
+_written: WeakKeyDictionary[type, tuple[Captured, str, bytes]] = WeakKeyDictionary()
 _read: dict[str, str] = {}  # token -> which text of the class was read last
 _foreign: set[str] = set()  # tokens of classes that were made elsewhere: the other side has them
-
-
-def importable(obj: Any) -> bool:
-    """Can another process of this environment import it by its module and name, and get the same?"""
-    module = getattr(obj, "__module__", None)
-    name = getattr(obj, "__qualname__", None)
-    if module is None or name is None or module == "__main__" or module not in sys.modules:
-        return False
-    found: Any = sys.modules[module]
-    for part in name.split("."):
-        found = getattr(found, part, _MISSING)
-    return found is obj
 
 
 def is_by_value(obj: Any) -> bool:
@@ -107,13 +91,13 @@ def _class_reduction(cls: type) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     token = _token(cls)
     if token in _foreign:
         return _known, (token,)
-    now = captured(cls)
     kept = _written.get(cls)
-    if kept and now is not None and same(kept[0], now):
+    if kept and kept[0].unchanged():
         return _read_class, (token, kept[1], kept[2])
+    parts = captured(cls)
     data, version = _dumps(cls), uuid.uuid4().hex
-    if now is not None:
-        _written[cls] = (now, version, data)
+    if parts is not None:
+        _written[cls] = (parts, version, data)
     return _read_class, (token, version, data)
 
 
@@ -189,93 +173,3 @@ def _define_enum(
 
 def _type_var(name: str, constraints: tuple[Any, ...], bounds: dict[str, Any]) -> Any:
     return TypeVar(name, *constraints, **bounds)
-
-
-def captured(obj: Any) -> tuple[Any, ...] | None:
-    """All that goes into a function or class when it is written, for ``same``; None: some of it can change in place."""
-    parts: list[Any] = []
-    return tuple(parts) if _capture(obj, parts, set()) else None
-
-
-def same(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Are these the same objects?"""
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
-
-
-def _capture(obj: Any, parts: list[Any], seen: set[int]) -> bool:
-    if isinstance(obj, _ATOMS):
-        parts.append(obj)
-        return True
-    if isinstance(obj, tuple | frozenset) and type(obj) in (tuple, frozenset):
-        parts.append(obj)
-        return all(_capture(x, parts, seen) for x in obj)
-    if id(obj) in seen:
-        return True
-    seen.add(id(obj))
-    parts.append(obj)
-    if isinstance(obj, types.ModuleType | types.BuiltinFunctionType):
-        return True
-    if isinstance(obj, types.FunctionType):
-        return importable(obj) or _capture_function(obj, parts, seen)
-    if isinstance(obj, type):
-        return obj.__module__ == "builtins" or importable(obj) or _capture_class(obj, parts, seen)
-    if isinstance(obj, staticmethod | classmethod):
-        return _capture(obj.__func__, parts, seen)
-    if isinstance(obj, property):
-        return all(_capture(f, parts, seen) for f in (obj.fget, obj.fset, obj.fdel))
-    return False
-
-
-def _capture_function(fn: types.FunctionType, parts: list[Any], seen: set[int]) -> bool:
-    parts.append(fn.__code__)
-    if fn.__kwdefaults__ or fn.__dict__:
-        return False
-    cells = [_content(cell) for cell in fn.__closure__ or ()]
-    names = [fn.__globals__.get(name, _MISSING) for name in global_names(fn.__code__)]
-    for value in (*(fn.__defaults__ or ()), *cells, *names):
-        if value is _MISSING:
-            parts.append(value)
-        elif not _capture(value, parts, seen):
-            return False
-    return True
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return _MISSING
-
-
-def _capture_class(cls: type, parts: list[Any], seen: set[int]) -> bool:
-    for name, value in vars(cls).items():
-        if name in ("__dict__", "__weakref__", "__annotations__", "__dataclass_params__", "__match_args__"):
-            continue
-        parts.append(name)
-        if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
-            continue
-        if name == "__dataclass_fields__":
-            parts.append(value)
-            continue
-        if not _capture(value, parts, seen):
-            return False
-    return all(_capture(base, parts, seen) for base in cls.__bases__)
-
-
-_names: WeakKeyDictionary[types.CodeType, tuple[str, ...]] = WeakKeyDictionary()
-
-
-def global_names(code: types.CodeType) -> tuple[str, ...]:
-    """Names that the code, or code within it, may look up as globals (attribute names among them; they do no harm)."""
-    names = _names.get(code)
-    if names is None:
-        names = tuple(dict.fromkeys(_walk_names(code)))
-        _names[code] = names
-    return names
-
-
-def _walk_names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _walk_names(constant)

@@ -17,6 +17,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol, TypeAlias
 
+from xse.captured import Captured, captured
 from xse.errors import PayloadTooLarge, RemoteTraceback, SerializationError
 from xse.segments import Reference, Segment, Segments
 from xse.wire import MAX_ITEM, Buffer, Status
@@ -149,37 +150,31 @@ class _Writer:
 class Functions:
     """Functions as they go on the wire, kept from one submit to the next while they would come out the same.
 
-    A function that the workers can import is kept by its name. One that travels by value is kept as long as everything
-    it captures is the same and cannot change in place (``by_value.captured``); otherwise it is written anew each time,
-    so that a task runs what the function was when it was submitted. Everything else that can be called (a partial, a
-    bound method, an instance) carries state of its own and is always written anew.
+    What is asked for each submit is whether all that a function captures is still the same (``captured``): a task runs
+    what the function was when it was submitted. Everything else that can be called (a partial, a bound method, an
+    instance) carries state of its own and is always written anew.
     """
 
     MOST = 1024
 
     def __init__(self) -> None:
-        self._kept: dict[Any, tuple[tuple[Any, ...] | None, Function]] = {}
+        self._kept: dict[Any, tuple[Captured, Function]] = {}
 
     def get(self, fn: Callable[..., Any]) -> Function:
         """Raises SerializationError or PayloadTooLarge."""
         if not isinstance(fn, types.FunctionType):
             return self.write(fn)
         kept = self._kept.get(fn)
-        if kept and (_in_its_module(fn) if kept[0] is None else _still(kept[0], fn)):
+        if kept and kept[0].unchanged():
             return kept[1]
+        parts = captured(fn)  # before it is written: what changes meanwhile is seen at the next submit
         function = self.write(fn)
+        if parts is None:
+            self._kept.pop(fn, None)
+            return function
         if len(self._kept) >= self.MOST:
             self._kept.clear()
-        if _in_its_module(fn):
-            self._kept[fn] = (None, function)
-        else:
-            from xse import by_value
-
-            now = by_value.captured(fn)
-            if now is not None:
-                self._kept[fn] = (now, function)
-            else:
-                self._kept.pop(fn, None)
+        self._kept[fn] = (parts, function)
         return function
 
     @staticmethod
@@ -190,19 +185,6 @@ class Functions:
         except Exception as e:
             raise SerializationError(f"the function {name_of(fn)} cannot be pickled: {e!r}") from e
         return Function(checked_size(f"the function {name_of(fn)}", data))
-
-
-def _in_its_module(fn: types.FunctionType) -> bool:
-    from xse import by_value
-
-    return by_value.importable(fn)
-
-
-def _still(before: tuple[Any, ...], fn: types.FunctionType) -> bool:
-    from xse import by_value
-
-    now = by_value.captured(fn)
-    return now is not None and by_value.same(before, now)
 
 
 def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
