@@ -22,6 +22,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as StandardFuture
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from xse import commands, errors, wire
@@ -44,20 +46,13 @@ MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least 
 #: them cleared for the next, took as long as to copy it. These are the limits to which glibc moves by itself.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
-_REFERS = len(Reference.BEGINNING)
+_REFERENCE, _REFERS = Reference.BEGINNING, len(Reference.BEGINNING)
+_RAISED = int(wire.Status.RAISED)  # VALUE or this: the task's own
 
 
-class Entry:
-    """A task on its way to the wire."""
-
-    __slots__ = ("data", "function", "future", "priority", "timeout_ms")
-
-    def __init__(self, future: Future, function: Function, data: wire.Buffer, priority: int, timeout_ms: int) -> None:
-        self.future = future
-        self.function = function
-        self.data = data
-        self.priority = priority
-        self.timeout_ms = timeout_ms
+#: A task on its way to the wire: its future, function, arguments, priority, and timeout in milliseconds.
+Entry: TypeAlias = tuple[Future, Function, wire.Buffer, int, int]
+_run_of = itemgetter(1, 3, 4)  # tasks that follow each other and have the same of these are a run
 
 
 class Client:
@@ -75,7 +70,7 @@ class Client:
         make_error: Callable[[wire.Status, wire.Failure], Exception] | None = None,
         name: str = "xse",
     ) -> None:
-        self._load = load
+        self.load = load
         self._on_event = on_event
         self._make_error = make_error or error_of
         self._name = name
@@ -222,7 +217,7 @@ class Client:
             future.segment = segment
         idle = not self.futures
         self.futures[task_id] = future
-        entry = Entry(future, function, data, priority, timeout_ms)
+        entry = (future, function, data, priority, timeout_ms)
         if not (idle and self._asleep and self._send_here(entry)):
             self._outbox.append(entry)
             if self._asleep:
@@ -235,7 +230,8 @@ class Client:
         """With nothing under way, the first task is sent by who submits it: that spares the io thread's wake-up. False:
         the io thread is to do it. An interrupt (Ctrl-C) finds it sent as a whole or not at all."""
         assert self._stream
-        if len(entry.data) + len(entry.function.data) > MOST_AT_ONCE or not self._sending.acquire(blocking=False):
+        future, function, data, *_ = entry
+        if len(data) + len(function.data) > MOST_AT_ONCE or not self._sending.acquire(blocking=False):
             return False
         try:
             if self._orders or self._outbox or self._mute:
@@ -243,7 +239,7 @@ class Client:
             tasks, parts = to_message([entry])
             return self._stream.send_whole(b"".join([tasks.head(), *parts]))
         except BaseException:
-            self.futures.pop(entry.future.task_id, None)
+            self.futures.pop(future.task_id, None)
             raise
         finally:
             self._sending.release()
@@ -434,7 +430,7 @@ class Client:
             except IndexError:  # cleared by another thread
                 break
             entries.append(entry)
-            n_bytes += len(entry.data)
+            n_bytes += len(entry[2])
         if entries:
             tasks, parts = to_message(entries)
             self._send([tasks.head(), *joined(parts)])
@@ -448,9 +444,10 @@ class Client:
                 entry = self._outbox.popleft()
             except IndexError:  # cleared by another thread
                 break
-            if entry.future.task_id in wanted:
-                here.add(entry.future.task_id)
-                self._answer_cancelled(entry.future.task_id)
+            task_id = entry[0].task_id
+            if task_id in wanted:
+                here.add(task_id)
+                self._answer_cancelled(task_id)
             else:
                 kept.append(entry)
         self._outbox.extendleft(reversed(kept))
@@ -498,24 +495,24 @@ class Client:
 
     def _take_results(self, results: wire.Results, payload: Frames) -> None:
         at = 0
-        pop, load, callbacks = self.futures.pop, self._load, self._callbacks
-        whole = payload.one(0, payload.length) if payload.length < MOST_BYTES else None
+        pop, callbacks = self.futures.pop, self._callbacks
+        # A small result is copied out, so that it does not keep the whole message in memory.
+        whole = bytes(payload.one(0, payload.length)) if payload.length < MOST_BYTES else None
         for task_id, n, status in zip(results.ids, results.lengths, results.statuses, strict=True):
             future = pop(task_id, None)
+            data = whole[at : at + n] if whole is not None else payload.one(at, at + n)
+            at += n
             if future is None:
                 logger.warning("result_dropped id=%d reason='nobody waits for it'", task_id)
-            elif status <= wire.Status.RAISED:
-                # A small result is copied out, so that it does not keep the whole message in memory.
-                data = bytes(whole[at : at + n]) if whole is not None else payload.one(at, at + n)
-                result = claimed(data) if data[:_REFERS] == Reference.BEGINNING else data
-                if future.finish(status, result, load):
+            elif status <= _RAISED:
+                result = claimed(data) if data[:_REFERS] == _REFERENCE else data
+                if future.finish(status, result):
                     callbacks.put(future.run_callbacks)
             elif status == wire.Status.CANCELLED:
                 if future.drop():
                     callbacks.put(future.run_callbacks)
-            elif future.fail(self._error(wire.Status(status), payload.one(at, at + n))):
+            elif future.fail(self._error(wire.Status(status), data)):
                 callbacks.put(future.run_callbacks)
-            at += n
         if not self._empty.is_set():
             self._look_whether_empty()
 
@@ -550,29 +547,16 @@ def to_message(entries: Sequence[Entry]) -> tuple[wire.Tasks, list[wire.Buffer]]
     functions: list[wire.Function] = []
     parts: list[wire.Buffer] = []
     runs: list[wire.Run] = []
-    key: tuple[Function, int, int] | None = None
-    n_run = 0
-    for entry in entries:
-        now = (entry.function, entry.priority, entry.timeout_ms)
-        if now != key:
-            if key is not None:
-                runs.append(_run(index, key, n_run))
-            if entry.function.digest not in index:
-                index[entry.function.digest] = len(functions)
-                functions.append(wire.Function(entry.function.digest, len(entry.function.data)))
-                parts.append(entry.function.data)
-            key, n_run = now, 0
-        n_run += 1
-    assert key
-    runs.append(_run(index, key, n_run))
-    data = [entry.data for entry in entries]
-    ids = array("Q", [entry.future.task_id for entry in entries])
+    for (function, priority, timeout_ms), run in groupby(entries, _run_of):
+        number = index.get(function.digest)
+        if number is None:
+            number = index[function.digest] = len(functions)
+            functions.append(wire.Function(function.digest, len(function.data)))
+            parts.append(function.data)
+        runs.append(wire.Run(number, sum(1 for _ in run), priority, timeout_ms, function.codec))
+    data = [entry[2] for entry in entries]
+    ids = array("Q", [entry[0].task_id for entry in entries])
     return wire.Tasks(tuple(functions), tuple(runs), ids, array("I", map(len, data))), parts + data
-
-
-def _run(index: dict[bytes, int], key: tuple[Function, int, int], n: int) -> wire.Run:
-    function, priority, timeout_ms = key
-    return wire.Run(index[function.digest], n, priority, timeout_ms, function.codec)
 
 
 def _ended(code: int) -> str:

@@ -21,10 +21,15 @@ Data: TypeAlias = "Buffer | Segment"
 
 _birth = threading.Lock()  # of Conditions
 _PENDING, _RUNNING, _FINISHED = _base.PENDING, _base.RUNNING, _base.FINISHED
+_VALUE, _RAISED = int(Status.VALUE), int(Status.RAISED)  # an enum's member costs as much as a call to look up
 
 
 class Owner(Protocol):
     """What a future asks of the client it came from."""
+
+    @property
+    def load(self) -> Callable[[int, Any], tuple[Any, BaseException | None]]:
+        """Unpickles what has come, VALUE or RAISED."""
 
     def cancel(self, future: Future, *, kill: bool) -> bool: ...
 
@@ -35,7 +40,8 @@ class Future(StandardFuture[Any]):
     _state = _PENDING  # until set: a class attribute costs a future nothing
     _result: Any = None
     _exception: BaseException | None = None
-    _raw: tuple[int, Data, Callable[[int, Any], tuple[Any, BaseException | None]]] | None = None
+    _raw: Data | None = None  # what has come, until it is asked for
+    _raised = False  # what has come is an exception
     _lazy: dict[str, Any] | None = None
     segment: str | None = None  # of the arguments, which the worker removes when it takes them
 
@@ -73,9 +79,11 @@ class Future(StandardFuture[Any]):
 
     # ---- finishing; called by the client, once
 
-    def finish(self, status: int, data: Data, load: Callable[[int, Any], tuple[Any, BaseException | None]]) -> bool:
+    def finish(self, status: int, data: Data) -> bool:
         """VALUE or RAISED has come. It is unpickled by whoever asks for it. True: call ``run_callbacks``."""
-        self._raw = (status, data, load)
+        self._raw = data
+        if status:
+            self._raised = True
         return self._finished()
 
     def fail(self, error: BaseException) -> bool:
@@ -123,17 +131,16 @@ class Future(StandardFuture[Any]):
         self._invoke_callbacks()  # type: ignore[attr-defined]
 
     def _failed(self) -> bool:
-        return self._exception is not None or (self._raw is not None and self._raw[0] != Status.VALUE)
+        return self._raised or self._exception is not None
 
     # ---- what users call
 
     def _load(self) -> None:
         """Unpickle what has come, once."""
-        raw = self._raw
-        if raw is None:
+        data = self._raw
+        if data is None:
             return
-        status, data, load = raw
-        value, error = load(status, data)
+        value, error = self._owner.load(_RAISED if self._raised else _VALUE, data)
         with _birth:  # two threads may both have loaded it; one of the two values is everybody's
             if self._raw is not None:
                 self._result, self._exception, self._raw = value, error, None
@@ -144,7 +151,8 @@ class Future(StandardFuture[Any]):
             self._wait(timeout)
         if self._state != _FINISHED:
             return super().result(0)  # cancelled, or timed out: the base knows what to raise
-        self._load()
+        if self._raw is not None:
+            self._load()
         if self._exception is None:
             return self._result
         try:

@@ -17,7 +17,7 @@ from parsl.app.errors import RemoteExceptionWrapper
 from parsl.serialize import deserialize, serialize
 from parsl.serialize.errors import DeserializationError
 
-from xse.payload import Call, Function, checked_size
+from xse.payload import Call, Function, too_large
 from xse.wire import MAX_ITEM, Buffer, Status
 
 NUMBER = 1
@@ -28,7 +28,9 @@ _LENGTH = struct.Struct("<Q")  # of the serialized args; the serialized kwargs f
 def dump_function(function: Callable[..., Any]) -> Function:
     """Parsl keeps what it wrote for a function object. Raises what its serializers raise, or PayloadTooLarge."""
     data = serialize(function, buffer_threshold=MAX_ITEM)
-    return Function(checked_size("the function", data), codec=NUMBER)
+    if len(data) > MAX_ITEM:
+        raise too_large("the function", len(data))
+    return Function(data, codec=NUMBER)
 
 
 def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -37,7 +39,9 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     data = b"".join(
         (_LENGTH.pack(len(positional)), positional, serialize(kwargs, buffer_threshold=MAX_ITEM)),
     )
-    return checked_size("the arguments", data)
+    if len(data) > MAX_ITEM:
+        raise too_large("the arguments", len(data))
+    return data
 
 
 def _load_arguments(data: Buffer) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ from xse.segments import Reference, Segment, Segments
 from xse.wire import MAX_ITEM, Buffer, Status
 
 PROTOCOL = 5
+_VALUE = int(Status.VALUE)  # an enum's member costs as much as a call to look up
 LARGE = 256 << 10  # bytes from which on a segment is faster than the sockets
 
 #: What a worker does with a task: arguments in, status and payload out.
@@ -95,18 +96,17 @@ def loads(data: Buffer | Segment) -> Any:
     return pickle.loads(obj.stream, buffers=obj.arrays) if type(obj) is Segment else obj
 
 
-def checked_size(what: str, data: bytes) -> bytes:
-    """The data, if one message may carry it. Raises PayloadTooLarge."""
-    if len(data) > MAX_ITEM:
-        raise PayloadTooLarge(
-            f"{what} takes {len(data)} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less",
-            len(data),
-            MAX_ITEM,
-        )
-    return data
+def too_large(what: str, size: int) -> PayloadTooLarge:
+    """No message may carry it."""
+    return PayloadTooLarge(
+        f"{what} takes {size} bytes, and a message carries at most {MAX_ITEM}: pass a file, or less", size, MAX_ITEM
+    )
 
 
 # ---- large ones, within one host
+
+
+_SMALL = frozenset((int, float, complex, bool, type(None)))
 
 
 def bulk_of(values: Iterable[Any]) -> int:
@@ -114,6 +114,8 @@ def bulk_of(values: Iterable[Any]) -> int:
     n = 0
     for value in values:
         kind = type(value)
+        if kind in _SMALL:
+            continue
         if kind is bytes or kind is str or kind is bytearray:
             n += len(value)
         elif hasattr(kind, "nbytes"):
@@ -184,7 +186,9 @@ class Functions:
             data = dumps(fn)
         except Exception as e:
             raise SerializationError(f"the function {name_of(fn)} cannot be pickled: {e!r}") from e
-        return Function(checked_size(f"the function {name_of(fn)}", data))
+        if len(data) > MAX_ITEM:
+            raise too_large(f"the function {name_of(fn)}", len(data))
+        return Function(data)
 
 
 def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -193,7 +197,9 @@ def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
         data = dumps((args, kwargs))
     except Exception as e:
         raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
-    return checked_size(f"the arguments of {name_of(fn)}", data)
+    if len(data) > MAX_ITEM:
+        raise too_large(f"the arguments of {name_of(fn)}", len(data))
+    return data
 
 
 def reference_arguments(
@@ -216,7 +222,7 @@ def claimed(data: Buffer) -> Buffer | Segment:
 
 def load_result(status: int, data: Buffer | Segment) -> tuple[Any, BaseException | None]:
     """Of VALUE or RAISED: the value, or the exception. What cannot be read is a SerializationError."""
-    if status != Status.VALUE:
+    if status != _VALUE:
         return None, load_exception(data)  # type: ignore[arg-type]
     try:
         return loads(data), None
@@ -273,13 +279,13 @@ def use_segments(directory: str) -> None:
 
 def _dump_value(value: Any) -> tuple[int, bytes]:
     if value is None:
-        return Status.VALUE, _NONE
+        return _VALUE, _NONE
     try:
         if _segments and fits_segment((value,)):
             reference = dump_segment(value, (value,), _segments)
             if reference:
                 return Status.VALUE, pickle.dumps(reference, 2)
-        return Status.VALUE, dumps(value)
+        return _VALUE, dumps(value)
     except Exception as e:
         told = SerializationError(f"the result, {name_of(type(value))}, cannot be pickled: {e!r}")
         return Status.RAISED, dump_exception(told)

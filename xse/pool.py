@@ -183,7 +183,8 @@ class PoolExecutor(Executor):
         try:
             function = self._functions.get(fn)
             reference = None
-            if self._segments and self._keeper.all_here and payload.fits_segment((*args, *kwargs.values())):
+            given = (*args, *kwargs.values()) if kwargs else args
+            if self._segments and self._keeper.all_here and payload.fits_segment(given):
                 reference = payload.reference_arguments(fn, args, kwargs, self._segments)
             if reference:
                 data, segment = payload.dumps(reference), reference.path

@@ -19,6 +19,8 @@ from xse.wire import Buffer
 class Workers:
     """Keeps what is submitted, until told to run it; a chunk then takes ``item_s`` for each of its items."""
 
+    load = staticmethod(load_result)
+
     def __init__(self, fn: Callable[..., Any], several: bool = False, item_s: float = 0.0) -> None:
         self.call = payload.load_function(payload.dumps(chunk_task(fn, several)))
         self.item_s = item_s
@@ -42,7 +44,7 @@ class Workers:
             if status == payload.Status.VALUE:
                 _, values, error = payload.loads(answer)
                 answer = payload.dumps((self.item_s * len(payload.loads(values)), values, error))
-            if future.finish(status, answer, load_result):
+            if future.finish(status, answer):
                 future.run_callbacks()
 
     def cancel(self, future: Future, *, kill: bool) -> bool:

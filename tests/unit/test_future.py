@@ -15,13 +15,15 @@ from xse.wire import Status
 
 
 class Owner:
+    load = staticmethod(load_result)
+
     def cancel(self, future: Future, *, kill: bool) -> bool:
         future.drop()
         return True
 
 
 def finish(future: Future, value: Any) -> None:
-    if future.finish(Status.VALUE, payload.dumps(value), load_result):
+    if future.finish(Status.VALUE, payload.dumps(value)):
         future.run_callbacks()
 
 
@@ -38,7 +40,7 @@ def test_it_is_a_future_and_has_its_value() -> None:
 
 def test_an_exception_is_raised_each_time() -> None:
     future = Future(1, Owner())
-    future.finish(Status.RAISED, payload.dump_exception(KeyError("x")), load_result)
+    future.finish(Status.RAISED, payload.dump_exception(KeyError("x")))
     for _ in range(2):
         with pytest.raises(KeyError):
             future.result()
