@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,7 +39,11 @@ logger = logging.getLogger(__name__)
 Loader: TypeAlias = Callable[[int, Any], tuple[Any, BaseException | None]]
 
 MOST_TASKS = 4096  # in one message
-MOST_AT_ONCE = 32 << 10  # bytes that an idle socket takes without a doubt
+CALM_S = (
+    100e-6  # since the last submit: who submits then sends, too, for some 10 us; what comes faster is sent together
+)
+#: Bytes of a task that who submits it sends: so few are one buffer of the kernel's, and it takes them all or none.
+MOST_AT_ONCE = 32 << 10
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
 
 
@@ -81,6 +86,7 @@ class Client:
         self._requests: dict[int, StandardFuture[commands.Reply]] = {}
         self._request_numbers = itertools.count(1)
         self._asleep = False
+        self._last_submit = 0.0
         self._closing = False
         self._broken: Exception | None = None
         self._state_lock = threading.Lock()
@@ -215,10 +221,12 @@ class Client:
         future = Future(task_id, self)
         if segment:
             future.segment = segment
-        idle = not self.futures
         self.futures[task_id] = future
         entry = (future, function, data, priority, timeout_ms)
-        if not (idle and self._asleep and self._send_here(entry)):
+        now = time.monotonic()
+        calm = now - self._last_submit > CALM_S
+        self._last_submit = now
+        if not (calm and self._asleep and self._send_here(entry)):
             self._outbox.append(entry)
             if self._asleep:
                 self._wake()
@@ -227,8 +235,8 @@ class Client:
         return future
 
     def _send_here(self, entry: Entry) -> bool:
-        """With nothing under way, the first task is sent by who submits it: that spares the io thread's wake-up. False:
-        the io thread is to do it. An interrupt (Ctrl-C) finds it sent as a whole or not at all."""
+        """A task that comes alone is sent by who submits it: that spares the io thread's wake-up, and its wait for the
+        interpreter. False: the io thread is to do it. An interrupt (Ctrl-C) finds it sent as a whole or not at all."""
         assert self._stream
         future, function, data, *_ = entry
         if len(data) + len(function.data) > MOST_AT_ONCE or not self._sending.acquire(blocking=False):
