@@ -20,6 +20,7 @@ LAYERS = [
     {"future", "local_block", "worker", "interchange.queue", "interchange.refusals"},
     {"client", "chunks", "interchange.core", "monitoring"},
     {"interchange.zap", "keeper"},
+    {"interchange.lobby"},
     {"interchange.door"},
     {"interchange.loop", "pool", "executor"},
     {"interchange.__main__", "cli.pool", "cli.mpi_worker_pool"},
@@ -69,7 +70,18 @@ def test_a_module_uses_only_what_lies_below_it(name: str) -> None:
         ("pickle", {"payload", "by_value", "captured"}),
         ("dill", {"by_value"}),
         ("zmq", {"interchange.door", "interchange.zap", "keys"}),
-        ("socket", {"client", "stream", "interchange.__main__", "interchange.door", "interchange.loop", "scratch"}),
+        (
+            "socket",
+            {
+                "client",
+                "stream",
+                "interchange.__main__",
+                "interchange.door",
+                "interchange.lobby",
+                "interchange.loop",
+                "scratch",
+            },
+        ),
         ("subprocess", {"client", "launch", "local_block"}),
     ],
 )

@@ -26,7 +26,7 @@ class FakeDoor:
     def say(self, peer: bytes, message: wire.Message) -> None:
         self.waiting.append((peer, zmq.Frame(message.head()), Frames([])))
 
-    def ended(self) -> Iterator[bytes]:
+    def ended(self, at_most: int | None = None) -> Iterator[bytes]:
         while self.gone:
             yield self.gone.pop()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
-import os
 import random
 import socket
 import struct
@@ -17,6 +17,7 @@ import zmq
 
 from xse import commands, wire
 from xse.frames import Frames
+from xse.interchange.lobby import Lobby
 from xse.interchange.refusals import Refusals
 from xse.interchange.zap import Doorkeeper, without_mapping
 
@@ -26,6 +27,10 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 
 SKIPPED_AT_A_TIME = 64  # messages of who is shut out, before others have their turn
 HANDSHAKE_TIMEOUT_S = 10  # for a connection to prove who it is; then it is cut
+#: Connections that have not proved who they are: one more, and the oldest of them is cut.
+MOST_SILENT = 1024
+#: What a connection says before it proves who it is: a greeting, and with CURVE its HELLO (rfc.zeromq.org/spec/23, 26).
+GREETING, HELLO = 64, 202  # bytes
 #: The largest frame: an item with what CURVE adds to it. Who sends more is cut off before it takes memory.
 MAX_FRAME = wire.MAX_ITEM + (1 << 20)
 
@@ -75,8 +80,8 @@ class Door:
             self._socket.curve_secretkey = config.server_secret.encode()
             self._socket.curve_publickey = config.server_key.encode()
         self._monitor = self._socket.get_monitor_socket(EVENTS)
-        self._addresses: dict[int, str] = {}  # by the connection's descriptor
-        self._peers: dict[int, Peer] = {}  # as well; those that registered or were shut out
+        self._lobby = Lobby(MOST_SILENT, GREETING + HELLO if config.server_key else GREETING)
+        self._peers: dict[int, Peer] = {}  # by the connection's descriptor; those that registered or were shut out
         self._descriptors: dict[Peer, int] = {}  # and the other way round
         self._shut_out: set[Peer] = set()
         self._n_keyless: Counter[str] = Counter()  # by address: told, and their connection has not ended yet
@@ -154,12 +159,17 @@ class Door:
             self._doorkeeper.answer_all()
         return _readable(self._socket) or _readable(self._monitor)
 
-    def ended(self) -> Iterator[Peer]:
-        """Peers that were remembered and whose connection has ended since the last call."""
-        while _readable(self._monitor):
-            kind, value = _EVENT.unpack(self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+    def ended(self, at_most: int | None = None) -> Iterator[Peer]:
+        """Peers that were remembered and whose connection has ended since the last call. ``at_most``: so many events
+        are looked at, so that others have their turn."""
+        events = itertools.count() if at_most is None else range(at_most)
+        for _ in events:
+            if not _readable(self._monitor):
+                break
+            kind, value = _EVENT.unpack(self._monitor.recv(zmq.NOBLOCK))
+            self._monitor.recv(zmq.NOBLOCK)  # where we listen
             if kind == zmq.EVENT_ACCEPTED:
-                self._addresses[value] = _address_behind(value)
+                self._lobby.came(value)
             elif kind != zmq.EVENT_DISCONNECTED:
                 self._speechless = True  # its end is the next event: one thread of libzmq's tells both
             else:
@@ -169,12 +179,14 @@ class Door:
         self._tell_counts()
 
     def _disconnected(self, fd: int) -> Peer | None:
-        address, peer = self._addresses.pop(fd, "unknown"), self._peers.pop(fd, None)
+        (address, was_cut), peer = self._lobby.left(fd), self._peers.pop(fd, None)
         if peer is not None:
             self._descriptors.pop(peer, None)
         speechless, self._speechless = self._speechless, False
         if speechless:
             self._note(logging.WARNING, address, "it did not say who it is")
+        elif was_cut:
+            self._note(logging.WARNING, address, "it did not say who it is, and too many others came")
         elif peer is None and self._n_keyless[address]:
             self._n_keyless[address] -= 1
         elif peer is None:
@@ -200,6 +212,7 @@ class Door:
     def remember(self, peer: Peer, head: zmq.Frame) -> None:
         """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
         fd = int(head.get(zmq.SRCFD))
+        self._lobby.is_known(fd)
         self._peers[fd] = peer
         self._descriptors[peer] = fd
 
@@ -246,17 +259,6 @@ def _numeric(address: str) -> str:
         return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as e:
         raise PortError(f"address={address!r} is not known here: {e.strerror}") from None
-
-
-def _address_behind(fd: int) -> str:
-    """Of a connection that is libzmq's, through a copy of its descriptor; "unknown" when libzmq was quicker."""
-    try:
-        with socket.socket(fileno=os.dup(fd)) as copy:
-            if copy.family in (socket.AF_INET, socket.AF_INET6):
-                return without_mapping(str(copy.getpeername()[0]))
-    except OSError:
-        pass
-    return "unknown"
 
 
 def address_of(head: zmq.Frame | None) -> str:

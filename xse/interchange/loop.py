@@ -23,7 +23,7 @@ from xse.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = 64  # messages through the door, or new connections, before others have their turn
+AT_A_TIME = 64  # messages through the door, or connections that came or went, before others have their turn
 STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone; for the executor to read the last it is told
 LAST_WORDS_S = 1.0  # of a pool whose connection has ended, while so much comes from others that the door is never empty
 
@@ -195,7 +195,7 @@ class Interchange:
     def _through_door(self, door: Door) -> None:
         """The end of a connection is told beside its messages: what it said before is read first."""
         now = time.monotonic()
-        for peer in door.ended():
+        for peer in door.ended(AT_A_TIME):
             self._ended.setdefault(peer, now)
         over = [peer for peer, since in self._ended.items() if now - since > LAST_WORDS_S]
         for _ in range(AT_A_TIME):
