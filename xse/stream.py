@@ -13,28 +13,35 @@ from collections.abc import Sequence
 from xse import wire
 from xse.frames import JOIN_BELOW, Frames
 
-BUFFER = 512 << 10  # bytes: smaller messages are read many at a time
+BUFFER = 512 << 10  # bytes: smaller messages are read many at a time, larger ones into memory of their own
 CHUNK = 64 << 20  # bytes: a large payload is taken in pieces, so that a length alone takes no memory
 MOST_PARTS = 512  # in one sendmsg; the kernel's limit is 1024
 READS = 16  # at a time
 
 
+def read_buffer() -> memoryview:
+    """What streams of one thread read into, in turn."""
+    return memoryview(bytearray(BUFFER))
+
+
 class Stream:
     """Owns ``sock``. ``ended`` is set when the peer is gone; what it sent before that can still be received.
-    ``error`` is set when bytes have come that are no message: nothing can be received any more."""
+    ``error`` is set when bytes have come that are no message: nothing can be received any more.
 
-    def __init__(self, sock: socket.socket) -> None:
+    ``buffer``: one that other streams of the same thread use, too; between two calls nothing of this one lies there.
+    """
+
+    def __init__(self, sock: socket.socket, buffer: memoryview | None = None) -> None:
         sock.setblocking(False)
         self._socket = sock
         self.ended = False
         self.error: wire.WireError | None = None
         self._out: deque[memoryview] = deque()
-        self._buffer = memoryview(bytearray(BUFFER))
-        self._at = self._end = 0  # what is in the buffer and not used yet
-        # A message that is too large for the buffer:
-        self._head: bytes | None = None
+        self._buffer = read_buffer() if buffer is None else buffer
+        self._left = b""  # the beginning of a message whose rest has not come
+        # A message that is too large for the buffer: its head, and pieces of its payload
         self._pieces: list[memoryview] = []
-        self._filling: memoryview | None = None  # what is still to come of the last piece
+        self._filling: memoryview | None = None  # what is still to come of the last of them
         self._missing = 0  # of the payload, beyond that piece
 
     def fileno(self) -> int:
@@ -92,91 +99,74 @@ class Stream:
     def receive(self) -> list[tuple[bytes, Frames]]:
         """Messages that are complete, in order. Look at ``ended`` and ``error`` after they are served."""
         messages: list[tuple[bytes, Frames]] = []
-        if self.error:
-            return messages
         for _ in range(READS):
-            target = self._filling if self._filling is not None else self._buffer[self._end :]
-            try:
-                n = self._socket.recv_into(target)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:
-                n = 0
-            if n == 0:
-                self.ended = True
-                break
-            full = n == len(target)
-            try:
-                if self._filling is not None:
-                    self._filling = self._filling[n:]
-                    self._advance(messages)
-                else:
-                    self._end += n
-                    self._parse(messages)
-            except wire.WireError as e:
-                self.error, self.ended = e, True
-                break
-            if not full:
+            if self.ended or not self._read(messages):
                 break
         return messages
 
-    def _parse(self, messages: list[tuple[bytes, Frames]]) -> None:
-        """Whole messages out of the buffer; one that does not fit it begins to be taken in pieces."""
-        buffer, at, end = self._buffer, self._at, self._end
+    def _read(self, messages: list[tuple[bytes, Frames]]) -> bool:
+        """One read. True: there may be more."""
+        before = len(self._left)
+        if before:
+            self._buffer[:before] = self._left
+        target = self._buffer[before:] if self._filling is None else self._filling
+        try:
+            n = self._socket.recv_into(target)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            n = 0
+        if n == 0:
+            self.ended = True
+            return False
+        full = n == len(target)
+        try:
+            if self._filling is None:
+                self._parse(before + n, messages)
+            else:
+                self._filling = self._filling[n:]
+                self._advance(0, 0, messages)
+        except wire.WireError as e:
+            self.error, self.ended = e, True
+        return full
+
+    def _parse(self, end: int, messages: list[tuple[bytes, Frames]]) -> None:
+        """Whole messages out of the buffer, up to ``end``; what is left stays ours, or begins a large one."""
+        buffer, at = self._buffer, 0
         while end - at >= wire.PREAMBLE:
             head_length, payload_length = wire.sizes(buffer, at)
             middle = at + head_length
             stop = middle + payload_length
             if stop - at > BUFFER:
-                if end < middle:
-                    break
-                self._at = at
-                self._begin(head_length, payload_length, messages)
-                return
+                self._pieces = [memoryview(bytearray(head_length))]
+                self._filling = self._pieces[0]
+                self._missing = payload_length
+                at = self._advance(at, end, messages)
+                continue
             if end < stop:
                 break
             payload = Frames([bytes(buffer[middle:stop])] if payload_length else [])
             messages.append((bytes(buffer[at:middle]), payload))
             at = stop
-        self._at = at
-        self._move()
+        self._left = bytes(buffer[at:end]) if at < end else b""
 
-    def _move(self) -> None:
-        """The rest to the buffer's beginning, so that there is room behind it."""
-        left = self._end - self._at
-        if not left:
-            self._at = self._end = 0
-            return
-        if self._at:
-            self._buffer[:left] = self._buffer[self._at : self._end]
-            self._at, self._end = 0, left
-        if left == len(self._buffer):  # only a head can be larger than the buffer
-            self._buffer = memoryview(bytearray(self._buffer) + bytearray(wire.MAX_HEAD))
-
-    def _begin(self, head_length: int, payload_length: int, messages: list[tuple[bytes, Frames]]) -> None:
-        self._head = bytes(self._buffer[self._at : self._at + head_length])
-        self._at += head_length
-        self._missing = payload_length
-        self._filling = self._buffer[:0]
-        self._pieces = []
-        self._advance(messages)
-
-    def _advance(self, messages: list[tuple[bytes, Frames]]) -> None:
-        """When a piece is full begin the next with what the buffer has of it; after the last the message is whole."""
-        while self._filling is not None and not len(self._filling):
-            if not self._missing:
-                assert self._head is not None
-                messages.append((self._head, Frames(self._pieces)))
-                self._head, self._pieces, self._filling = None, [], None
-                self._parse(messages)
-                return
-            n = min(self._missing, CHUNK)
-            piece = memoryview(bytearray(n))
-            self._pieces.append(piece)
-            self._missing -= n
-            here = min(n, self._end - self._at)
-            piece[:here] = self._buffer[self._at : self._at + here]
-            self._at += here
-            self._filling = piece[here:]
-        if self._at == self._end:
-            self._at = self._end = 0
+    def _advance(self, at: int, end: int, messages: list[tuple[bytes, Frames]]) -> int:
+        """Fill the pieces of a large message with what the buffer has of it; after the last the message is whole.
+        Returns where in the buffer the rest begins."""
+        while self._filling is not None:
+            n = min(len(self._filling), end - at)
+            if n:
+                self._filling[:n] = self._buffer[at : at + n]
+                self._filling = self._filling[n:]
+                at += n
+            if len(self._filling):
+                break
+            if self._missing:
+                self._filling = memoryview(bytearray(min(self._missing, CHUNK)))
+                self._pieces.append(self._filling)
+                self._missing -= len(self._filling)
+            else:
+                head, *payload = self._pieces
+                messages.append((bytes(head), Frames(payload)))
+                self._pieces, self._filling = [], None
+        return at

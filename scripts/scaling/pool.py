@@ -27,7 +27,7 @@ class SimulatedPool:
             run="scale",
             block="block-0",
             endpoints=[f"unix://{directory}/pools"],
-            keys={},
+            keys=None,
             options=PoolOptions(
                 runner="sim", workers_per_rank=n_workers, log_dir=directory, start_timeout=600, probe_timeout=60
             ),

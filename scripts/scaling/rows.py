@@ -12,6 +12,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import wait
+from dataclasses import asdict
 from typing import NamedTuple
 
 from blocks import Players, Spec
@@ -21,7 +22,7 @@ from source import FUNCTION, Source, configuration
 
 from xse import commands
 from xse.client import Client
-from xse.keys import new_keys
+from xse.keys import new_block_keys, new_server_keys
 from xse.payload import Function
 from xse.scratch import make_scratch
 
@@ -85,13 +86,15 @@ def simulated(ranks: int, workers: int, tasks_each: int, task_s: float) -> Figur
 def blocks(n_blocks: int, n_tasks: int, *, curve: bool, workers: int = 64, task_us: int = 1000) -> Figures:
     """Played blocks of a node each that answer at once and say that tasks take a millisecond: what the interchange
     can do, and what it costs it."""
-    keys = new_keys() if curve else {}
+    server = new_server_keys()
+    keys = new_block_keys(server)
     settings: dict[str, object] = {}
     if curve:
-        settings = {"addresses": ["127.0.0.1"], "port_range": [54_000, 55_000], "pool_keys": [keys["public_key"]]}
-        settings |= {name: keys[name] for name in ("server_key", "server_secret")}
+        settings = {"addresses": ["127.0.0.1"], "port_range": [54_000, 55_000], **asdict(server)}
     with scratch() as directory, Source(configuration(directory, **settings), timed=False) as source:
         endpoint = f"tcp://127.0.0.1:{source.ports[0]}" if curve else f"unix://{directory}/pools"
+        if curve:
+            source.admit(keys.public_key)
         spec = Spec(
             endpoint=endpoint,
             first=0,
@@ -99,7 +102,7 @@ def blocks(n_blocks: int, n_tasks: int, *, curve: bool, workers: int = 64, task_
             n_workers=workers,
             capacity=6 * workers,  # as a rank has it for tasks of a millisecond
             task_us=task_us,
-            keys={name: key for name, key in keys.items() if name != "server_secret"},
+            keys=asdict(keys) if curve else {},
         )
         with Players(spec) as players:
             up_s = source.until_workers(n_blocks * workers, 600)

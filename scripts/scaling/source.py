@@ -80,10 +80,18 @@ class Source:
             self.process.kill()
             self.process.wait()
 
+    def admit(self, public_key: str) -> None:
+        """Who holds this key may come, as any block."""
+        self._request(commands.Admit("", public_key))
+
     def stop(self) -> None:
         """All blocks, and then the interchange."""
+        self._request(commands.Shutdown())
+
+    def _request(self, request: commands.Request) -> None:
+        """Returns when it is answered."""
         number = next(self._numbers)
-        self._ask(number, commands.Shutdown())
+        self._ask(number, request)
         self.until(lambda: number in self._replies, 30)
 
     # ---- out

@@ -56,6 +56,25 @@ def test_bytes_that_come_one_by_one_are_a_message(pair: tuple[Stream, Stream]) -
     assert [h for h, _ in messages] == [value(30)[0], value(50)[0]]
 
 
+def test_streams_that_read_into_one_buffer_do_not_mix() -> None:
+    buffer = stream_module.read_buffer()
+    sockets = [socket.socketpair() for _ in range(3)]
+    readers = [Stream(b, buffer) for _, b in sockets]
+    sizes = [5, 2000, 70_000]
+    data = [b"".join((*value(n), *value(n + 1), *value(2_000_000 + n))) for n in sizes]
+    messages: list[list[tuple[bytes, Frames]]] = [[], [], []]
+    for at in range(0, max(map(len, data)), 30_011):
+        for i, (a, _) in enumerate(sockets):
+            a.sendall(data[i][at : at + 30_011])
+            messages[i] += readers[i].receive()
+    for n, received in zip(sizes, messages, strict=True):
+        assert [(head, b"".join(payload.cut(0, payload.length))) for head, payload in received] == [
+            value(n),
+            value(n + 1),
+            value(2_000_000 + n),
+        ]
+
+
 def test_a_head_larger_than_the_buffer_is_taken(pair: tuple[Stream, Stream]) -> None:
     a, b = pair
     n = wire.MAX_ITEMS

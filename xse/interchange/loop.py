@@ -19,7 +19,7 @@ from xse import commands, wire
 from xse.frames import Frames
 from xse.interchange import core
 from xse.interchange.door import Door, Peer, PortError, address_of
-from xse.stream import Stream
+from xse.stream import Stream, read_buffer
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Interchange:
         self._listener: socket.socket | None = None
         self._door: Door | None = None
         self._pools: dict[int, Stream] = {}  # of this host, by descriptor
+        self._buffer = read_buffer()
         self._ended: dict[Peer, float] = {}  # of other hosts: connections that have ended, and since when
         self._writing: set[int] = set()  # streams with something that waits
         self._lifelines: list[int] = []  # descriptors that become readable when we are to end
@@ -175,7 +176,7 @@ class Interchange:
                 logger.warning("stranger_gone from='this host' reason='user %d, not ours'", uid)
                 sock.close()
                 continue
-            stream = Stream(sock)
+            stream = Stream(sock, self._buffer)
             self._pools[stream.fileno()] = stream
             self._poll.register(stream, _IN)
 
