@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 
 from xse import launch
@@ -21,7 +23,7 @@ class SimulatedPool:
     def __init__(self, directory: str, n_ranks: int, n_workers: int, stop: Callable[[], None]) -> None:
         self._stop = stop
         pool = launch.find_pool()
-        path = os.path.join(directory, "block-0.connect")
+        self._connect_file = path = os.path.join(directory, "block-0.connect")
         launch.write_connect_file(
             path,
             run="scale",
@@ -54,3 +56,21 @@ class SimulatedPool:
             except subprocess.TimeoutExpired:
                 continue
             return
+
+    def pids(self) -> list[int]:
+        """Of its ranks, in their order."""
+        return [pid for _, pid in sorted((self._rank_of(pid), pid) for pid in self._processes())]
+
+    def _processes(self) -> Iterator[int]:
+        """Those that were given our connect file; mpiexec was, too, but has no rank."""
+        for directory in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (directory / "cmdline").read_bytes().split(b"\0")
+                if self._connect_file.encode() in command and b"mpiexec" not in command[0]:
+                    yield int(directory.name)
+
+    @staticmethod
+    def _rank_of(pid: int) -> int:
+        """As MPICH and Open MPI tell it."""
+        variables = dict(line.split(b"=", 1) for line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if line)
+        return int(variables.get(b"PMI_RANK", variables.get(b"OMPI_COMM_WORLD_RANK", b"-1")))

@@ -7,12 +7,14 @@ import os
 import random
 import shutil
 import struct
+import tempfile
 import threading
 import time
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import wait
 from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple
 
 from blocks import Players, Spec
@@ -20,7 +22,7 @@ from pool import SimulatedPool
 from processes import cpu_s, pss_bytes, total_cpu_s
 from source import FUNCTION, Source, configuration
 
-from xse import commands
+from xse import PoolExecutor, commands
 from xse.client import Client
 from xse.keys import new_block_keys, new_server_keys
 from xse.payload import Function
@@ -53,12 +55,14 @@ def simulated(ranks: int, workers: int, tasks_each: int, task_s: float) -> Figur
     with (
         scratch() as directory,
         Source(configuration(directory), timed=True) as source,
-        SimulatedPool(directory, ranks, workers, source.stop),
+        SimulatedPool(directory, ranks, workers, source.stop) as pool,
     ):
         up_s = source.until_workers(ranks * workers, 600)
-        up = next(e for e in source.events if isinstance(e, commands.BlockUp))
-        rooms = {"source": [os.getpid()], "interchange": [source.process.pid], "rank 0": up.pids[:1]}
-        rooms |= {"other ranks": up.pids[1:]}
+        pids = pool.pids()
+        if len(pids) != ranks:
+            raise AssertionError(f"{len(pids)} ranks, not {ranks}")
+        rooms = {"source": [os.getpid()], "interchange": [source.process.pid], "rank 0": pids[:1]}
+        rooms |= {"other ranks": pids[1:]}
         takes = about(task_s, n)
         before = {room: total_cpu_s(pids) for room, pids in rooms.items()}
         start = time.monotonic()
@@ -75,7 +79,7 @@ def simulated(ranks: int, workers: int, tasks_each: int, task_s: float) -> Figur
             "tasks/s if nothing cost anything": min(n / (tasks_each * task_s), ranks * workers / task_s),
             **cost,
             "up, s": up_s,
-            "ranks, PSS, MB": sum(map(pss_bytes, up.pids)) / 1e6,
+            "ranks, PSS, MB": sum(map(pss_bytes, pids)) / 1e6,
             "interchange, PSS, MB": pss_bytes(source.process.pid) / 1e6,
         }
 
@@ -221,7 +225,7 @@ def queue(n: int, period_s: float = 1.0) -> Figures:
         progress: list[Moment] = []
         with Players(spec) as players:
             while not progress or progress[-1].n_done < n:
-                time.sleep(0.02)
+                time.sleep(0.005)
                 progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
             client.close(30)
         wrong = sum(f.result() != (0, d) for f, d in zip(futures, data, strict=True))
@@ -233,11 +237,42 @@ def queue(n: int, period_s: float = 1.0) -> Figures:
             "interchange, bytes/task": (full[1] - memory[1]) / n,
             "submit, tasks/s": n / submitted_s,
             "into the queue, tasks/s": n / queued_s,
-            **{f"at the beginning, {name}": value for name, value in between(progress, n // 10, n * 3 // 10).items()},
-            **{f"at the end, {name}": value for name, value in between(progress, n * 7 // 10, n * 9 // 10).items()},
+            **both_ends(progress, n),
             "heartbeat period, s": period_s,
             "longest silence of the interchange, s": max(s["longest_silence_s"] for s in players.seen),
         }
+
+
+def queue_for_workers(n: int) -> Figures:
+    """Tasks pile up while both workers of a PoolExecutor are busy; then these take them, to the last."""
+    with tempfile.TemporaryDirectory() as directory, PoolExecutor(2) as pool:
+        go = Path(directory) / "go"
+        if pool.submit(abs, -1).result(60) != 1:
+            raise AssertionError("the first result is wrong")
+        busy = [pool.submit(wait_for, go) for _ in range(2)]
+        start = time.monotonic()
+        futures = [pool.submit(double, i) for i in range(n)]
+        submitted_s = time.monotonic() - start
+        client, pid = pool._client, pool._client.interchange_pid
+        assert pid
+        progress: list[Moment] = []
+        go.touch()
+        while not progress or progress[-1].n_done < n:
+            time.sleep(0.005)
+            progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
+        if any(f.result() != 2 * i for i, f in enumerate(futures)) or not all(f.result() for f in busy):
+            raise AssertionError("a result is wrong")
+        return {"tasks": n, "submit, tasks/s": n / submitted_s, **both_ends(progress, n)}
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def wait_for(path: Path) -> bool:
+    while not path.exists():
+        time.sleep(0.01)
+    return True
 
 
 class Moment(NamedTuple):
@@ -247,6 +282,14 @@ class Moment(NamedTuple):
     n_done: int
     client_s: float  # CPU so far
     interchange_s: float
+
+
+def both_ends(progress: list[Moment], n: int) -> Figures:
+    """How fast it was with nearly all of n tasks still waiting, and with few."""
+    return {
+        **{f"at the beginning, {name}": value for name, value in between(progress, n // 10, n * 3 // 10).items()},
+        **{f"at the end, {name}": value for name, value in between(progress, n * 7 // 10, n * 9 // 10).items()},
+    }
 
 
 def between(progress: list[Moment], low: int, high: int) -> Figures:

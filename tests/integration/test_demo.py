@@ -1,4 +1,4 @@
-"""What scripts/ show works: the demo's workflow on a part of its input, and a benchmark's one measure."""
+"""What scripts/ show works: the demo on a part of its input, a measure of the bench, the experiments of growth."""
 
 from __future__ import annotations
 
@@ -52,3 +52,29 @@ def test_a_measure_gives_figures(mpi: str, tmp_path: Path, peer: str, measure: s
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures
     assert all(value > 0 for value in figures.values())
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        "rows.simulated(2, 8, 3, 0.01)",
+        "rows.with_futures(2, 8, 3, 0.01)",
+        "rows.blocks(3, 1000, curve=False)",
+        "rows.blocks(3, 1000, curve=True)",
+        "rows.queue(100_000)",
+        "rows.queue_for_workers(100_000)",
+        "{'us': brain.us_a_task(3, 100, 1000)}",
+    ],
+)
+def test_an_experiment_of_growth_gives_figures(any_mpi: str, tmp_path: Path, experiment: str) -> None:
+    """Its rows check each result."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import json, brain, rows; print(json.dumps({experiment}))"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS / "scaling")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])

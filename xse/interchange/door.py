@@ -39,6 +39,12 @@ MAX_FRAME = wire.MAX_ITEM + (1 << 20)
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
+# As numbers: to look up and combine members of an enum costs more than a call of libzmq.
+_NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
+_POLLIN = int(zmq.POLLIN)
+
+
 class PortError(Exception):
     """No port to listen on."""
 
@@ -166,11 +172,11 @@ class Door:
         for _ in events:
             if not _readable(self._monitor):
                 break
-            kind, value = _EVENT.unpack(self._monitor.recv(zmq.NOBLOCK))
-            self._monitor.recv(zmq.NOBLOCK)  # where we listen
-            if kind == zmq.EVENT_ACCEPTED:
+            kind, value = _EVENT.unpack(self._monitor.recv(_NOBLOCK))
+            self._monitor.recv(_NOBLOCK)  # where we listen
+            if kind == _ACCEPTED:
                 self._lobby.came(value)
-            elif kind != zmq.EVENT_DISCONNECTED:
+            elif kind != _DISCONNECTED:
                 self._speechless = True  # its end is the next event: one thread of libzmq's tells both
             else:
                 peer = self._disconnected(value)
@@ -200,9 +206,10 @@ class Door:
     def receive(self) -> tuple[Peer, zmq.Frame | None, Frames] | None:
         """The next message: peer, head, payload; None: nothing is there."""
         for _ in range(SKIPPED_AT_A_TIME):
-            if not _readable(self._socket):
+            try:
+                identity, *frames = self._socket.recv_multipart(_NOBLOCK, copy=False)
+            except zmq.Again:
                 break
-            identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             head = frames[0] if frames else None
             peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._doorkeeper else "")
             if peer not in self._shut_out:
@@ -233,8 +240,7 @@ class Door:
         last = len(frames) - 1
         try:
             for i, frame in enumerate(frames):  # large frames go without a copy, small ones with one, which is faster
-                flags = zmq.NOBLOCK | (zmq.SNDMORE if i < last else 0)
-                self._socket.send(frame, flags, copy=len(frame) < 65_536)
+                self._socket.send(frame, _MORE if i < last else _NOBLOCK, copy=len(frame) < 65_536)
         except zmq.ZMQError as e:
             if e.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
@@ -270,4 +276,4 @@ def address_of(head: zmq.Frame | None) -> str:
 
 
 def _readable(socket: Socket) -> bool:
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.get(zmq.EVENTS)) & _POLLIN)
