@@ -89,6 +89,11 @@ void link_flush(struct link *link)
         stream_flush(link->stream);
 }
 
+bool link_is_busy(struct link *link)
+{
+    return link && link->stream && stream_is_busy(link->stream);
+}
+
 void link_close(struct link *link, int linger_ms)
 {
     if (!link)

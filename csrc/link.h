@@ -20,6 +20,7 @@ struct link *link_open(const struct connect_file *file, int timeout_ms, struct l
                        const struct link_events *events, struct err *err);
 void link_send(struct link *link, struct msg *msg); /* takes the reference */
 void link_flush(struct link *link); /* end of a turn: what was sent leaves */
+bool link_is_busy(struct link *link); /* see stream_is_busy; of ZeroMQ nobody can tell */
 void link_close(struct link *link, int linger_ms); /* what was sent may take so long to leave */
 const char *link_endpoint(const struct link *link); /* the one that answered */
 

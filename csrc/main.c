@@ -155,6 +155,11 @@ static void manager_to_interchange(void *arg, struct msg *msg)
         msg_unref(msg);
 }
 
+static bool interchange_is_busy(void *arg)
+{
+    return link_is_busy(((struct pool *)arg)->link);
+}
+
 static void block_over(void *arg, int exit_code, bool orderly, const char *reason)
 {
     struct pool *pool = arg;
@@ -330,7 +335,7 @@ static void make_manager(struct pool *pool)
                                         .start_timeout_us = o->start_timeout_s * 1000000,
                                         .drain_after_us = o->drain_after_s * 1000000,
                                         .grace_ms = (uint32_t)o->grace_ms};
-    struct manager_host host = {manager_to_rank, manager_to_interchange, block_over, pool};
+    struct manager_host host = {manager_to_rank, manager_to_interchange, interchange_is_busy, block_over, pool};
     struct link_events events = {on_link_message, on_link_lost, pool};
     open_log(pool, settings.block_id);
     pool->manager = manager_new(&settings, &host, now_us(pool));

@@ -16,6 +16,7 @@
 #define LATE_US 10000
 #define LOOK_AGAIN_US 2000 /* after all ranks were looked at in vain */
 #define FLUSH_BYTES (16u << 20)
+#define HOLD_BYTES (64u << 10)
 
 enum state { GATHERING, REGISTERING, RUNNING, STOPPING, OVER };
 
@@ -604,6 +605,12 @@ int64_t manager_deadline_us(const struct manager *m)
     return next;
 }
 
+static bool may_gather(const struct manager *m)
+{
+    return m->results.payload_length < HOLD_BYTES && m->host.interchange_is_busy &&
+           m->host.interchange_is_busy(m->host.arg);
+}
+
 void manager_flush(struct manager *m, int64_t now_us)
 {
     m->now_us = now_us;
@@ -613,7 +620,8 @@ void manager_flush(struct manager *m, int64_t now_us)
         idset_clear(&m->cancelling);
     dispatch(m);
     balance(m);
-    flush_results(m);
+    if (m->results.n && !may_gather(m))
+        flush_results(m);
     if (m->state == RUNNING && (m->n_workers || m->told))
         tell_credit(m, false);
 }

@@ -12,6 +12,9 @@ struct manager;
 struct manager_host {
     void (*to_rank)(void *arg, uint32_t rank, struct msg *msg); /* takes the reference */
     void (*to_interchange)(void *arg, struct msg *msg); /* takes the reference */
+    /* The interchange has not come to what it was sent before, and there will be a flush when it has: small results may
+     * gather until then, for each message costs it as much as many results. NULL: never so. */
+    bool (*interchange_is_busy)(void *arg);
     /* The block is over. exit_code: of the process. orderly: every rank has said BYE. */
     void (*over)(void *arg, int exit_code, bool orderly, const char *reason);
     void *arg;

@@ -19,6 +19,8 @@ struct stream_events {
 struct stream *stream_new(struct loop *loop, int fd, const struct stream_events *events); /* takes fd */
 void stream_send(struct stream *stream, struct msg *msg); /* takes the reference; it leaves with stream_flush */
 void stream_flush(struct stream *stream); /* as much as the socket takes now; the rest follows from the loop */
+/* The peer has not come to the last messages that were flushed. Then there is a turn of the loop when it has read some. */
+bool stream_is_busy(struct stream *stream);
 /* What was sent may take so long to leave, and this may block so long. */
 void stream_close(struct stream *stream, int linger_ms);
 

@@ -97,7 +97,7 @@ static double manager_ns(uint32_t n_ranks, uint32_t n_tasks)
                                         .mpi = "",
                                         .zmq = "",
                                         .start_timeout_us = INT64_C(1) << 40};
-    struct manager_host host = {to_rank, drop, over, &b};
+    struct manager_host host = {to_rank, drop, NULL, over, &b};
     uint64_t id = 1;
     b.manager = manager_new(&settings, &host, 0);
     for (uint32_t i = 0; i < n_ranks; i++)

@@ -68,6 +68,23 @@ static inline struct msg *make_results(uint64_t first, uint32_t n)
     return msg_new(&head, NULL);
 }
 
+/* One result of n bytes. */
+static inline struct msg *make_result_of(uint64_t id, size_t n)
+{
+    struct wire_results results = {0};
+    struct buf head = {0};
+    struct parts payload = {0};
+    struct bytes *bytes = bytes_new(n);
+    for (size_t i = 0; i < n; i++)
+        bytes_data(bytes)[i] = (uint8_t)(i * 31 + n);
+    parts_add(&payload, bytes, bytes_data(bytes), n);
+    bytes_unref(bytes);
+    wire_results_add(&results, id, (uint32_t)n, 0, WIRE_VALUE);
+    wire_results_finish(&results, &head);
+    wire_results_free(&results);
+    return msg_new(&head, &payload);
+}
+
 static inline struct msg *make_credit(uint32_t capacity, uint32_t n_workers, uint32_t task_us)
 {
     struct buf head = {0};

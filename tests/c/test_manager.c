@@ -13,6 +13,7 @@ struct world {
     int64_t now_us;
     uint32_t n_ranks;
     int over, exit_code, orderly;
+    bool busy; /* the interchange */
     char reason[256];
 };
 
@@ -24,6 +25,11 @@ static void on_to_rank(void *arg, uint32_t rank, struct msg *msg)
 static void on_to_interchange(void *arg, struct msg *msg)
 {
     outbox_add(&((struct world *)arg)->out, UP, msg);
+}
+
+static bool is_busy(void *arg)
+{
+    return ((struct world *)arg)->busy;
 }
 
 static void on_over(void *arg, int exit_code, bool orderly, const char *reason)
@@ -81,7 +87,7 @@ static void begin(struct world *w, uint32_t n_ranks, int64_t drain_after_us)
                                         .start_timeout_us = 60000000,
                                         .drain_after_us = drain_after_us,
                                         .grace_ms = 1000};
-    struct manager_host host = {on_to_rank, on_to_interchange, on_over, w};
+    struct manager_host host = {on_to_rank, on_to_interchange, is_busy, on_over, w};
     memset(w, 0, sizeof *w);
     w->n_ranks = n_ranks;
     w->manager = manager_new(&settings, &host, 0);
@@ -189,6 +195,40 @@ static void results_of_one_turn_go_up_in_one_message(void)
     flush(&w);
     CHECK_EQUAL(outbox_count(&w.out, WIRE_RESULTS), 1);
     CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 6);
+    end(&w);
+}
+
+static void results_gather_while_the_interchange_is_busy(void)
+{
+    struct world w;
+    start(&w, 1, 4);
+    from_interchange(&w, make_tasks(1, 8, 'f', 0));
+    w.busy = true;
+    for (uint64_t id = 1; id <= 3; id++)
+        from_rank(&w, 0, make_results(id, 1));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_RESULTS), 0);
+    w.busy = false;
+    flush(&w);
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_RESULTS), 3);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_RESULTS)->wire.count, 3); /* in one message */
+    w.busy = true;
+    from_rank(&w, 0, make_result_of(4, 100u << 10)); /* which waits for nobody */
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_RESULTS), 4);
+    end(&w);
+}
+
+static void results_that_gathered_are_told_before_the_end(void)
+{
+    struct world w;
+    start(&w, 1, 4);
+    from_interchange(&w, make_tasks(1, 2, 'f', 0));
+    w.busy = true;
+    from_rank(&w, 0, make_results(1, 2));
+    from_interchange(&w, msg_bare(WIRE_STOP, WIRE_NOW, 0));
+    bye_from_all(&w);
+    CHECK_EQUAL(w.over, 1);
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_RESULTS), 2);
+    CHECK(w.out.v[w.out.n - 1]->wire.type == WIRE_BYE, "BYE is not the last");
     end(&w);
 }
 
@@ -468,6 +508,8 @@ int main(void)
     tasks_are_shared_out_evenly_waiting_workers_first();
     a_result_is_a_new_credit();
     results_of_one_turn_go_up_in_one_message();
+    results_gather_while_the_interchange_is_busy();
+    results_that_gathered_are_told_before_the_end();
     results_that_were_not_asked_for_go_nowhere();
     tasks_that_wait_at_one_rank_move_when_another_is_idle();
     a_worker_that_waits_is_not_brought_a_task_from_each_rank();

@@ -318,7 +318,7 @@ static void a_block_lives(void)
 {
     struct err err;
     struct block b = {.loop = loop_new(&err)};
-    struct manager_host host = {manager_to_rank, manager_to_interchange, block_over, &b};
+    struct manager_host host = {manager_to_rank, manager_to_interchange, NULL, block_over, &b};
     struct manager_settings settings = {.n_ranks = N_RANKS,
                                         .block_id = "7",
                                         .pool_id = "p",

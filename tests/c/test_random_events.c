@@ -423,6 +423,12 @@ static void stop(struct world *w)
 
 /* ---- a life ----------------------------------------------------------------------------------------------------- */
 
+static bool is_busy(void *arg)
+{
+    struct world *w = arg;
+    return w->up.first != w->up.last;
+}
+
 static struct world *begin(void)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -436,7 +442,7 @@ static struct world *begin(void)
                                         .zmq = "4",
                                         .start_timeout_us = INT64_MAX / 2,
                                         .grace_ms = 1000};
-    struct manager_host host = {on_to_rank, on_to_interchange, on_over, w};
+    struct manager_host host = {on_to_rank, on_to_interchange, is_busy, on_over, w};
     w->manager = manager_new(&settings, &host, 0);
     struct leader_settings each = {.n_workers = w->n_workers,
                                    .n_in_node = w->n_workers,

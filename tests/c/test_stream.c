@@ -44,22 +44,6 @@ static void close_end(struct end_of_wire *e)
     outbox_clear(&e->in);
 }
 
-static struct msg *make_value(size_t n)
-{
-    struct wire_results results = {0};
-    struct buf head = {0};
-    struct parts payload = {0};
-    struct bytes *bytes = bytes_new(n);
-    for (size_t i = 0; i < n; i++)
-        bytes_data(bytes)[i] = (uint8_t)(i * 31 + n);
-    parts_add(&payload, bytes, bytes_data(bytes), n);
-    bytes_unref(bytes);
-    wire_results_add(&results, n, (uint32_t)n, 0, WIRE_VALUE);
-    wire_results_finish(&results, &head);
-    wire_results_free(&results);
-    return msg_new(&head, &payload);
-}
-
 static void check_value(const struct msg *msg, size_t n)
 {
     CHECK_EQUAL(wire_id(&msg->wire, 0), n);
@@ -85,7 +69,7 @@ static void messages_of_every_size_arrive_whole_and_in_order(void)
     open_end(&a, loop, pair[0], 0);
     open_end(&b, loop, pair[1], n);
     for (int i = 0; i < n; i++)
-        stream_send(a.stream, make_value(sizes[i]));
+        stream_send(a.stream, make_result_of(sizes[i], sizes[i]));
     stream_flush(a.stream); /* the rest follows from the loop */
     loop_run(loop);
     CHECK_EQUAL(b.in.n, n);
@@ -139,6 +123,62 @@ static void a_message_that_comes_byte_by_byte_is_a_message(void)
     loop_free(loop);
 }
 
+/* Somebody who waits for the peer to read, which it does when the loop is about to sleep. */
+struct waiting {
+    struct loop *loop;
+    struct stream *stream;
+    int peer;
+    bool in_time;
+};
+
+static bool look(void *arg)
+{
+    struct waiting *w = arg;
+    if (!stream_is_busy(w->stream)) {
+        w->in_time = true;
+        loop_end(w->loop);
+    }
+    return false;
+}
+
+static bool let_peer_read(void *arg)
+{
+    static uint8_t all[65536];
+    CHECK(recv(((struct waiting *)arg)->peer, all, sizeof all, 0) > 0, "nothing came");
+    return false;
+}
+
+static void too_late(void *arg)
+{
+    loop_end(arg);
+}
+
+static void a_peer_that_does_not_read_makes_it_busy_and_its_reading_makes_a_turn(void)
+{
+    int pair[2], n = 0;
+    struct err err;
+    struct end_of_wire a;
+    struct loop *loop = loop_new(&err);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "no pair");
+    open_end(&a, loop, pair[0], 1);
+    CHECK(!stream_is_busy(a.stream), "nothing was sent");
+    while (!stream_is_busy(a.stream) && n++ < 100) {
+        stream_send(a.stream, make_result_of(100, 100));
+        stream_flush(a.stream);
+    }
+    CHECK(n > 1 && n < 100, "busy after %d messages", n);
+    struct waiting w = {.loop = loop, .stream = a.stream, .peer = pair[1]};
+    struct loop_source source = {.turn = look, .doze = let_peer_read, .arg = &w};
+    struct loop_timer timer = {.due = too_late, .arg = loop};
+    loop_add_source(loop, &source);
+    loop_at(loop, &timer, loop_now_us(loop) + 5000000);
+    loop_run(loop);
+    CHECK(w.in_time && timer.set, "no turn after the peer has read");
+    close_end(&a);
+    close(pair[1]);
+    loop_free(loop);
+}
+
 static void rubbish(const char *bytes, size_t n, const char *expected)
 {
     int pair[2];
@@ -176,6 +216,7 @@ int main(void)
     quiet();
     messages_of_every_size_arrive_whole_and_in_order();
     a_message_that_comes_byte_by_byte_is_a_message();
+    a_peer_that_does_not_read_makes_it_busy_and_its_reading_makes_a_turn();
     rubbish_ends_the_connection();
     return check_end("stream");
 }

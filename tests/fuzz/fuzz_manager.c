@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct feed feed = {data, data + size};
     uint8_t first = feed_byte(&feed);
     struct world w = {.n_ranks = 1 + first % MOST_RANKS, .next_id = 100};
-    struct manager_host host = {to_rank, to_interchange, on_over, &w};
+    struct manager_host host = {to_rank, to_interchange, NULL, on_over, &w};
     struct manager_settings settings = {.n_ranks = w.n_ranks,
                                         .block_id = "7",
                                         .pool_id = "p",
