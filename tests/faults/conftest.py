@@ -11,9 +11,15 @@ import zmq
 
 from tests.support import testbed
 from tests.support.by_hand import ByHand
+from tests.support.took import Took
 
 #: They need hosts: scripts/test hosts.
 collect_ignore = [] if testbed.is_here() else ["hosts"]
+
+
+@pytest.fixture
+def took(request: pytest.FixtureRequest) -> Took:
+    return Took(request.node.nodeid, [mark.args[0] for mark in request.node.iter_markers("row")])
 
 
 @pytest.fixture

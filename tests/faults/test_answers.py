@@ -18,6 +18,8 @@ from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import commands, parsl_codec, wire
 
+pytestmark = pytest.mark.row(21)
+
 
 @pytest.fixture
 def world(any_mpi: str, tmp_path: Path) -> Iterator[ByHand]:

@@ -1,4 +1,4 @@
-"""Keys are where they must be, and nowhere else: no command line, no environment, no log, no traceback, no worker."""
+"""Row 16: keys are where they must be, and nowhere else: no command line, environment, log, traceback or worker."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.unit import sample
 from xse import PoolExecutor, commands, keys, launch
 from xse.errors import LaunchError
 from xse.options import PoolOptions
+
+pytestmark = pytest.mark.row(16)
 
 
 @pytest.fixture(scope="module")

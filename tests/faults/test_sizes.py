@@ -36,6 +36,7 @@ def make(n: int) -> bytes:
     return b"begins.." + bytes(n - 16) + b"....ends"
 
 
+@pytest.mark.row(19)
 def test_a_gibibyte_passes_each_way(mpi: str) -> None:
     needs(8)
     with PoolExecutor(1) as pool:
@@ -43,6 +44,7 @@ def test_a_gibibyte_passes_each_way(mpi: str) -> None:
         assert ends(pool.submit(make, GIB).result(300)) == (GIB, b"begins..", b"....ends")
 
 
+@pytest.mark.row(19)
 def test_more_than_a_message_may_carry_is_told_with_size_and_limit_and_the_next_task_runs(any_mpi: str) -> None:
     needs(8)
     with PoolExecutor(1) as pool:
@@ -68,6 +70,7 @@ CLIENT_BYTES = 600
 INTERCHANGE_BYTES = 150
 
 
+@pytest.mark.row(20)
 def test_far_more_tasks_than_workers_take_the_documented_memory_and_no_heartbeat_is_missed(
     mpi: str, tmp_path: Path
 ) -> None:
@@ -94,6 +97,7 @@ def test_far_more_tasks_than_workers_take_the_documented_memory_and_no_heartbeat
     assert "heartbeat_threshold" not in (tmp_path / "interchange.log").read_text()
 
 
+@pytest.mark.row(20)
 def test_results_that_come_faster_than_they_are_taken_miss_no_heartbeat(mpi: str, tmp_path: Path) -> None:
     """Megabytes that nobody looks at, while the script's own thread holds the interpreter."""
     needs(8)

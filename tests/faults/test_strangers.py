@@ -20,6 +20,7 @@ from zmq.utils.monitor import recv_monitor_message
 from tests.support import strangers
 from tests.support.by_hand import ByHand
 from tests.support.processes import process
+from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import ExtremeScaleExecutor, ManagerLost, wire
@@ -75,6 +76,7 @@ def others(by_hand: ByHand) -> Iterator[Others]:
         yield others
 
 
+@pytest.mark.row(16)
 def test_a_pool_started_by_hand_works_encrypted_and_ends_with_its_executor(mpi: str, tmp_path: Path) -> None:
     world = ByHand(tmp_path)
     world.start_pool()
@@ -113,21 +115,26 @@ def turned_away(monitor: Any) -> bool:
     return False
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize(
     "who", ["plain ZeroMQ", "a password", "a key of its own", "another's public key", "the wrong server"]
 )
 def test_zeromq_without_the_right_key_gets_no_word_in(
-    by_hand: ByHand, others: Others, context: zmq.Context[Any], who: str
+    by_hand: ByHand, others: Others, context: zmq.Context[Any], who: str, took: Took
 ) -> None:
     dress = dress_as(who, by_hand)
     sock = context.socket(zmq.DEALER)
     sock.linger = 0
     dress(sock)
     monitor = sock.get_monitor_socket()
-    sock.connect(by_hand.endpoint)
-    sock.send(b"hello?")
-    if who != "another's public key":  # libzmq of that client waits for an answer that never comes
-        eventually(lambda: turned_away(monitor), "the stranger is turned away")
+    if who == "another's public key":  # libzmq of that client waits for an answer that never comes
+        sock.connect(by_hand.endpoint)
+        sock.send(b"hello?")
+    else:
+        with took("turned away"):
+            sock.connect(by_hand.endpoint)
+            sock.send(b"hello?")
+            eventually(lambda: turned_away(monitor), "the stranger is turned away")
     others.go_on()
     sock.close()
     eventually(lambda: by_hand.lines("stranger_gone"), "a line in the log")
@@ -144,6 +151,7 @@ def told_once(world: ByHand) -> None:
     assert len(set(reasons)) == len(reasons)
 
 
+@pytest.mark.row(16)
 def test_a_key_of_another_run_is_refused(
     by_hand: ByHand, others: Others, context: zmq.Context[Any], tmp_path: Path
 ) -> None:
@@ -162,6 +170,7 @@ def test_a_key_of_another_run_is_refused(
         other_run.end()
 
 
+@pytest.mark.row(16)
 def test_a_block_may_not_call_itself_by_anothers_name(
     by_hand: ByHand, others: Others, context: zmq.Context[Any]
 ) -> None:
@@ -182,6 +191,7 @@ def test_a_block_may_not_call_itself_by_anothers_name(
     assert isinstance(wire.decode(sock.recv(), 0), wire.Welcome)
 
 
+@pytest.mark.row(16)
 def test_a_connection_that_takes_anothers_zeromq_identity_is_not_taken_for_it(
     by_hand: ByHand, others: Others, context: zmq.Context[Any]
 ) -> None:
@@ -211,6 +221,7 @@ def xse_version() -> str:
     return VERSION
 
 
+@pytest.mark.row(16)
 def test_a_pool_speaks_to_no_other_interchange(any_mpi: str, tmp_path: Path, context: zmq.Context[Any]) -> None:
     """One that has come to its address, say, and does not have its key."""
     world = ByHand(tmp_path, address_probe_timeout=5)
@@ -241,6 +252,7 @@ print(len(peer.recv(100)), flush=True)
 """
 
 
+@pytest.mark.row(16)
 @needs_root
 def test_a_pool_does_not_speak_to_another_users_unix_socket(any_mpi: str, tmp_path: Path) -> None:
     """On a host of the block somebody may have made what lies at our socket's path on the interchange's host."""
@@ -260,6 +272,7 @@ def test_a_pool_does_not_speak_to_another_users_unix_socket(any_mpi: str, tmp_pa
     directory.rmdir()
 
 
+@pytest.mark.row(16)
 @needs_root
 def test_another_users_process_that_gets_at_the_unix_socket_is_sent_away(by_hand: ByHand, others: Others) -> None:
     scratch = Path(by_hand.executor._scratch)
@@ -282,6 +295,7 @@ print(sock.recv(1))
 # ---- row 15: bytes that are not ours
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize("what", strangers.RUBBISH)
 def test_rubbish_on_the_port_harms_nobody(by_hand: ByHand, others: Others, what: str) -> None:
     sock = strangers.send_rubbish(by_hand.port, strangers.RUBBISH[what])
@@ -292,8 +306,18 @@ def test_rubbish_on_the_port_harms_nobody(by_hand: ByHand, others: Others, what:
     assert len(by_hand.lines("stranger_gone")) == 1
 
 
+@pytest.mark.row(15)
+def test_http_is_cut_off(by_hand: ByHand, took: Took) -> None:
+    with took("HTTP is cut off"):
+        sock = strangers.send_rubbish(by_hand.port, strangers.RUBBISH["http"])
+        strangers.wait_until_cut_off(sock)
+    sock.close()
+    assert by_hand.works()
+
+
+@pytest.mark.row(15)
 def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(
-    by_hand: ByHand, others: Others, context: zmq.Context[Any]
+    by_hand: ByHand, others: Others, context: zmq.Context[Any], took: Took
 ) -> None:
     for n, frames in enumerate(
         (
@@ -307,16 +331,18 @@ def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(
         start=1,
     ):
         sock = by_hand.friend(context)
-        for _ in range(100):
-            sock.send_multipart(frames)
-        eventually(lambda: len(by_hand.lines("message_bad from=127.0.0.1")) >= n, "a line in the log")
-        assert sock.poll(20_000)
+        with took("who talks nonsense is told to stop"):
+            for _ in range(100):
+                sock.send_multipart(frames)
+            assert sock.poll(20_000)
         assert wire.decode(sock.recv(), 0) == wire.Stop(now=True)
+        eventually(lambda: len(by_hand.lines("message_bad from=127.0.0.1")) >= n, "a line in the log")
         others.go_on()
         sock.close()
         assert len(by_hand.lines("message_bad from=127.0.0.1")) == n
 
 
+@pytest.mark.row(15)
 def test_a_frame_over_the_limit_takes_no_memory(by_hand: ByHand, others: Others) -> None:
     """Of somebody who has not proved anything yet, and goes on sending."""
     pid = by_hand.executor._client.interchange_pid  # type: ignore[union-attr]
@@ -340,17 +366,19 @@ def resident(pid: int | None) -> int:
 CROWD = 10_000
 
 
+@pytest.mark.row(15)
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CROWD + 500, reason=f"needs {CROWD + 500} descriptors a process"
 )
-def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHand, others: Others) -> None:
+def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHand, others: Others, took: Took) -> None:
     crowd = strangers.Crowd(by_hand.port, CROWD)
     try:
         crowd.wait("open")
-        others.go_on()
-        by_hand.start_pool()
-        others.go_on()
-        crowd.wait("closed")
+        with took("10,000 who say nothing are cut off"):
+            others.go_on()
+            by_hand.start_pool()
+            others.go_on()
+            crowd.wait("closed")
     finally:
         crowd.end()
     others.go_on()
@@ -363,6 +391,7 @@ def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHa
     assert len(by_hand.lines("stranger")) < CROWD / 100
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize(
     ("name", "tamper"),
     [
@@ -395,6 +424,7 @@ def test_a_connection_whose_frames_are_tampered_with_ends(
     assert len(by_hand.lines("block_down", "code=-1")) == 1
 
 
+@pytest.mark.row(16)
 def test_a_whole_conversation_cannot_be_had_again(by_hand: ByHand, others: Others) -> None:
     others.may_lose = 1
     between = strangers.Middleman(by_hand.port)

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.by_hand import ByHand
+from tests.support.took import Took
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.row(17)
 
 #: An interchange that takes itself for another's.
 CODE = """
@@ -28,14 +31,17 @@ sys.exit(program.main())
         ("python_version", "the pool runs Python {python}, and the executor 9.9.9: both must be of one minor version"),
     ],
 )
-def test_a_block_of_another_version_is_refused_and_told_both(mpi: str, tmp_path: Path, field: str, told: str) -> None:
+def test_a_block_of_another_version_is_refused_and_told_both(
+    mpi: str, tmp_path: Path, field: str, told: str, took: Took
+) -> None:
     from xse.version import VERSION
 
     command = [sys.executable, "-c", CODE.format(field=field)]
     world = ByHand(tmp_path, interchange_launch_cmd=command)
     try:
-        pool = world.spawn_pool(stderr=subprocess.PIPE)
-        _, said = pool.communicate(timeout=60)
+        with took("from its launch until it has ended"):
+            pool = world.spawn_pool(stderr=subprocess.PIPE)
+            _, said = pool.communicate(timeout=60)
         reason = told.format(xse=VERSION, python=".".join(map(str, sys.version_info[:3])))
         assert pool.returncode != 0
         assert reason in said.decode()

@@ -32,6 +32,14 @@ def send_rubbish(port: int, data: bytes) -> socket.socket:
     return sock
 
 
+def wait_until_cut_off(sock: socket.socket) -> None:
+    """By the other side, which may have said something before."""
+    sock.settimeout(20)
+    with contextlib.suppress(ConnectionResetError):
+        while sock.recv(4096):
+            pass
+
+
 def plain(sock: Any) -> None:
     """ZeroMQ as it comes."""
 

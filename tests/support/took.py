@@ -1,0 +1,33 @@
+"""How long it takes until a fault is seen, for docs/failure.md and for nothing else: no test may pass or fail by it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+FILE = "XSE_FAULT_TIMES"  # names a file, to which each time is added as a line of JSON: scripts/fault-times
+
+
+class Took:
+    """``with took("its future says so"):`` from the fault, which the block injects first, until that is seen, for which
+    it waits last."""
+
+    def __init__(self, test: str, rows: Sequence[int]) -> None:
+        """``rows``: of docs/failure.md, those that the test shows."""
+        self._test = test
+        self._rows = rows
+
+    @contextmanager
+    def __call__(self, what: str, *, row: int | None = None, after_s: float = 0) -> Iterator[None]:
+        """``row``: where the test shows several. ``after_s``: what of the time was to be waited for anyhow."""
+        start = time.monotonic()
+        yield
+        seconds = time.monotonic() - start - after_s
+        (number,) = (n for n in self._rows if row in (None, n))
+        path = os.environ.get(FILE)
+        if path:
+            with open(path, "a") as file:
+                file.write(json.dumps({"row": number, "what": what, "seconds": seconds, "test": self._test}) + "\n")
