@@ -7,8 +7,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +22,11 @@ from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 from parsl.usage_tracking.api import get_parsl_usage
 
+from tests.support.executors import started
 from tests.support.tasks import wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import ExtremeScaleExecutor
-
-
-@contextmanager
-def started(directory: Path, blocks: int = 1, **arguments: Any) -> Iterator[ExtremeScaleExecutor]:
-    """Without a DataFlowKernel, and with blocks of one worker."""
-    executor = ExtremeScaleExecutor(**{"workers_per_rank": 1, **arguments})
-    executor.run_dir = executor.provider.script_dir = str(directory)
-    executor.start()
-    try:
-        if blocks:
-            executor.scale_out(blocks)
-            eventually(lambda: len(executor.connected_managers()) == blocks, "the blocks are connected", 30)
-        yield executor
-    finally:
-        executor.scale_in(len(executor.blocks_to_job_id))
-        executor.shutdown()
 
 
 def signature_of(executor: type) -> dict[str, inspect.Parameter]:

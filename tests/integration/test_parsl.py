@@ -16,7 +16,6 @@ import parsl
 import pytest
 from parsl import python_app
 from parsl.config import Config
-from parsl.executors.errors import InvalidResourceSpecification
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
@@ -26,7 +25,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 from tests.support.processes import ours, ours_but
 from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, TaskTimeout, WorkerLost, launch
+from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost, launch
 
 WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
 
@@ -204,25 +203,6 @@ def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) 
         eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs", 60)
         script.kill()
     eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
-
-
-def test_a_task_out_of_time_is_told_and_the_next_one_runs(mpi: str, tmp_path: Path) -> None:
-    @python_app
-    def sleep(seconds: float, parsl_resource_specification: dict[str, Any]) -> float:
-        import time
-
-        time.sleep(seconds)
-        return seconds
-
-    executor = ExtremeScaleExecutor(workers_per_rank=1)
-    with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
-        late = sleep(100, parsl_resource_specification={"timeout": 0.5})
-        next_one = sleep(0.01, parsl_resource_specification={"timeout": 50, "priority": 1})
-        with pytest.raises(TaskTimeout, match=r"it ran longer than its timeout of 0.5 s"):
-            late.result()
-        assert next_one.result() == 0.01
-        with pytest.raises(InvalidResourceSpecification, match="timeout is in seconds"):
-            sleep(1, parsl_resource_specification={"timeout": -1}).result()
 
 
 def test_a_worker_is_replaced_after_max_tasks_per_worker(mpi: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.unit import sample
 from xse import (
     BrokenPool,
     ManagerLost,
+    OptionError,
     PoolExecutor,
     RemoteTraceback,
     SerializationError,
@@ -282,6 +283,48 @@ def test_two_executors_at_once(mpi: str, pool: PoolExecutor) -> None:
     with PoolExecutor(1) as other:
         pids = [e.submit(os.getpid) for e in (pool, other) for _ in range(4)]
         assert {f.result() for f in pids[:4]}.isdisjoint(f.result() for f in pids[4:])
+
+
+# ---- options of tasks
+
+
+def test_a_lower_priority_number_goes_first(mpi: str, tmp_path: Path) -> None:
+    def note(name: str) -> None:
+        with open(tmp_path / "order", "a") as file:
+            file.write(name)
+
+    with PoolExecutor(1) as pool:
+        running = pool.submit(wait_for, tmp_path / "go")
+        eventually(lambda: n_waiting(tmp_path / "go"), "it runs")
+        for priority, name in ((5, "c"), (0, "b"), (-5, "a")):
+            pool.with_options(priority=priority).submit(note, name)
+        (tmp_path / "go").touch()
+        assert running.result(20)
+    assert (tmp_path / "order").read_text() == "abc"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"timeout": 0}, "timeout=0"),
+        ({"timeout": -1.0}, "timeout=-1.0"),
+        ({"timeout": "5"}, "timeout='5'"),
+        ({"priority": 2**31}, "priority=2147483648"),
+    ],
+)
+def test_options_that_cannot_be_are_told(pool: PoolExecutor, options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(OptionError, match=expected):
+        pool.with_options(**options)
+
+
+def test_a_pool_with_options_ends_with_its_pool(mpi: str) -> None:
+    pool = PoolExecutor(1)
+    with pool.with_options(timeout=60) as view:
+        future = view.submit(sample.double, 21)
+    assert future.result(0) == 42
+    for executor in (pool, view):
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            executor.submit(sample.double, 1)
 
 
 # ---- losses
