@@ -187,20 +187,6 @@ def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tm
         eventually(lambda: not executor.connected_managers(), "it has ended")
 
 
-def test_a_worker_that_does_not_leave_is_replaced_all_the_same(mpi: str, tmp_path: Path) -> None:
-    with started(tmp_path, max_tasks_per_worker=1) as executor:
-        assert executor.submit(leave_a_process, {}).result(20)
-        assert executor.submit(sample.double, {}, 2).result(20) == 4
-
-
-def leave_a_process() -> bool:
-    """That Python waits for when it ends."""
-    import multiprocessing
-
-    multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,)).start()
-    return True
-
-
 def test_the_block_error_handler_is_told_of_blocks_that_fail(mpi: str, tmp_path: Path) -> None:
     told: list[Any] = []
     executor = ExtremeScaleExecutor(

@@ -26,8 +26,6 @@ from xse import (
     ManagerLost,
     OptionError,
     PoolExecutor,
-    RemoteTraceback,
-    SerializationError,
     WorkerLost,
     commands,
     segments,
@@ -105,26 +103,6 @@ def test_a_task_runs_in_a_worker_and_not_here(pool: PoolExecutor) -> None:
     assert zygote.title == "xse-pool: zygote"
 
 
-def test_what_a_task_raises_is_raised_here_with_the_remote_traceback(pool: PoolExecutor) -> None:
-    def divide(a: int, b: int) -> float:
-        return a / b
-
-    future = pool.submit(divide, 1, 0)
-    with pytest.raises(ZeroDivisionError) as caught:
-        future.result()
-    assert isinstance(caught.value.__cause__, RemoteTraceback)
-    assert "return a / b" in str(caught.value.__cause__)
-    assert isinstance(future.exception(), ZeroDivisionError)
-
-
-def test_what_cannot_be_pickled_fails_its_task_alone(pool: PoolExecutor) -> None:
-    with pytest.raises(SerializationError, match="argument"):
-        pool.submit(len, sample.Unpicklable()).result()
-    with pytest.raises(SerializationError, match="result"):
-        pool.submit(sample.Unpicklable).result()
-    assert pool.submit(sample.double, 1).result() == 2
-
-
 def test_what_tasks_print_appears_here(pool: PoolExecutor, capfd: pytest.CaptureFixture[str]) -> None:
     pool.submit(print, "from a task").result()
     pool.submit(print, "and on stderr", file=None).result()
@@ -138,15 +116,6 @@ def test_what_tasks_print_appears_here(pool: PoolExecutor, capfd: pytest.Capture
         return "from a task\n" in seen[0] and "an error\n" in seen[1]
 
     eventually(all_is_there, "what the tasks printed")
-
-
-def test_a_task_that_changes_directory_does_not_move_the_next(pool: PoolExecutor) -> None:
-    def away() -> None:
-        os.chdir("/")
-
-    for _ in range(4):
-        pool.submit(away).result()
-    assert {pool.submit(os.getcwd).result() for _ in range(4)} == {os.getcwd()}
 
 
 def test_workers_draw_different_random_numbers(pool: PoolExecutor) -> None:
@@ -513,18 +482,6 @@ def status_of(executor: PoolExecutor) -> commands.StatusReply:
     reply = executor._client.request(commands.Status()).result()
     assert isinstance(reply, commands.StatusReply)
     return reply
-
-
-def test_a_child_that_a_task_forks_and_that_comes_back_answers_nothing(mpi: str) -> None:
-    with PoolExecutor(1) as executor:
-        futures = [executor.submit(fork_at, i, 20) for i in range(100)]
-        assert [f.result(20) for f in futures] == list(range(100))
-
-
-def fork_at(i: int, when: int) -> int:
-    if i == when and os.fork() == 0:
-        return -1
-    return i
 
 
 def test_a_child_of_a_task_ends_when_it_is_told_to(mpi: str) -> None:

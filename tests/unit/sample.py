@@ -20,11 +20,26 @@ class Unpicklable:
         raise TypeError("not me")
 
 
+class Unreadable:
+    """It can be pickled, and never unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise TypeError("an Unreadable cannot be read")
+
+
 class Unloadable(Exception):
     """Its own args do not fit its __init__: it can be pickled, and never unpickled."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__(a)
+
+
+def refuse() -> None:
+    raise Unloadable(1, 2)
 
 
 def reciprocal(x: float) -> float:
