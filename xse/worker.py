@@ -14,7 +14,7 @@ import sys
 import traceback
 from typing import Any
 
-from xse import payload
+from xse import payload, signals
 from xse import place as place_on_node
 from xse.segments import VARIABLE
 from xse.wire import Status
@@ -42,6 +42,7 @@ def _text(p: Any) -> str:
 def xse_prepare(preparation: Any, error: Any, error_size: int) -> int:
     """In the zygote: sys.path, the working directory, and the imports that workers share."""
     global _affinity, _accelerators
+    signals.watch()
     try:
         for entry in reversed([p for p in _text(preparation.path).split(":") if p]):
             if entry not in sys.path:
@@ -117,6 +118,7 @@ def xse_begin(place: Any) -> int:
             stream.reconfigure(line_buffering=True, write_through=False)
     if "numpy.random" in sys.modules:  # Python's own generator reseeds itself in a fork, numpy's does not
         sys.modules["numpy.random"].seed()
+    signals.settle()
     return 1
 
 
@@ -143,6 +145,7 @@ def xse_setup(number: int, p: Any, n: int, answer: Any) -> int:
         reason = f"the initializer raised {said}".encode(errors="replace")[:60_000]
         _answer(answer, Status.RAISED, payload.codec(number).dump_exception(e), reason)
         return 1
+    signals.settle()
     _answer(answer, Status.VALUE, b"")
     return 1
 
@@ -175,13 +178,15 @@ def xse_run(slot: int, p: Any, n: int, answer: Any) -> int:
 
 
 def _tidy() -> None:
-    """What a task printed leaves with it, and the next one starts where it should."""
+    """What a task printed leaves with it, and the next one starts where it should, with signals as they should be."""
     try:  # no contextlib.suppress: it costs as much as all of this together
         sys.stdout.flush()
         sys.stderr.flush()
     except (AttributeError, ValueError, OSError):  # a task may have replaced or closed them
         pass
     os.fchdir(_home)
+    if signals.handlers or signals.timers:
+        signals.restore()
 
 
 def _leave(request: SystemExit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -88,6 +89,39 @@ def test_a_task_that_changes_directory_does_not_move_the_next(pool: PoolExecutor
 
     pool.submit(away).result(20)
     assert pool.submit(os.getcwd).result(20) == os.getcwd()
+
+
+HARMFUL = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
+
+
+@pytest.mark.row(5)
+def test_handlers_of_signals_that_a_task_leaves_are_not_the_next_ones(pool: PoolExecutor) -> None:
+    def ignore() -> None:
+        for number in HARMFUL:
+            signal.signal(number, signal.SIG_IGN)
+
+    def ignored() -> list[int]:
+        return [number for number in HARMFUL if signal.getsignal(number) == signal.SIG_IGN]
+
+    pool.submit(ignore).result(20)
+    assert pool.submit(ignored).result(20) == []
+    assert pool.submit(subprocess.call, ["false"]).result(20) == 1  # with SIGCHLD ignored the kernel keeps no exit code
+
+
+@pytest.mark.row(5)
+def test_alarms_that_a_task_leaves_do_not_strike_the_next(pool: PoolExecutor) -> None:
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+    def leave() -> None:
+        for timer in timers:
+            signal.setitimer(timer, 1000)
+
+    def left() -> list[float]:
+        return [signal.getitimer(timer)[0] for timer in timers]
+
+    for task in (leave, lambda: signal.alarm(1000)):
+        pool.submit(task).result(20)
+        assert pool.submit(left).result(20) == [0, 0, 0]
 
 
 @pytest.mark.row(5)
