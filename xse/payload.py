@@ -277,7 +277,7 @@ def use_segments(directory: str) -> None:
     _segments = Segments(directory)
 
 
-def _dump_value(value: Any) -> tuple[int, bytes]:
+def _dump_value(value: Any, fn: Callable[..., Any]) -> tuple[int, bytes]:
     if value is None:
         return _VALUE, _NONE
     try:
@@ -287,7 +287,7 @@ def _dump_value(value: Any) -> tuple[int, bytes]:
                 return Status.VALUE, pickle.dumps(reference, 2)
         return _VALUE, dumps(value)
     except Exception as e:
-        told = SerializationError(f"the result, {name_of(type(value))}, cannot be pickled: {e!r}")
+        told = SerializationError(f"the result of {name_of(fn)}, {name_of(type(value))}, cannot be pickled: {e!r}")
         return Status.RAISED, dump_exception(told)
 
 
@@ -300,22 +300,23 @@ def load_function(data: bytes) -> Call:
         try:
             if fn is None:
                 fn = _load_or_say("the function", data)
-            args, kwargs = _load_or_say("the arguments", arguments)
+            args, kwargs = _load_or_say("the arguments", arguments, fn)
             value = fn(*args, **kwargs)
         except SystemExit:
             raise  # ends the worker, as it would end a script
         except BaseException as e:
             return Status.RAISED, dump_exception(e)
-        return _dump_value(value)
+        return _dump_value(value, fn)
 
     return call
 
 
-def _load_or_say(what: str, data: Buffer) -> Any:
+def _load_or_say(what: str, data: Buffer, fn: Callable[..., Any] | None = None) -> Any:
     try:
         return loads(data)
     except Exception as e:
-        raise SerializationError(f"{what} cannot be unpickled in the worker: {e!r}") from e
+        of = "" if fn is None else f" of {name_of(fn)}"
+        raise SerializationError(f"{what}{of} cannot be unpickled in the worker: {e!r}") from e
 
 
 def dump_setup(initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> bytes:
