@@ -33,7 +33,6 @@ from parsl.monitoring.radios.base import RadioConfig
 from parsl.monitoring.radios.filesystem import FilesystemRadio
 from parsl.providers import LocalProvider
 from parsl.providers.base import ExecutionProvider
-from parsl.serialize.errors import SerializationError
 from parsl.usage_tracking.api import UsageInformation
 from parsl.utils import RepresentationMixin
 
@@ -504,8 +503,11 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             raise self.executor_exception or errors.BrokenPool("the executor is in a bad state")
         try:
             function, data = parsl_codec.dump_function(func), parsl_codec.dump_arguments(args, kwargs)
-        except TypeError as e:
-            raise SerializationError(getattr(func, "__name__", repr(func))) from e
+        except errors.PayloadTooLarge:
+            raise
+        except Exception as e:
+            name = payload.name_of(func)
+            raise parsl_errors.SerializationError(name, f"{name} or its arguments cannot be serialized: {e!r}") from e
         return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms)
 
     def validate_resource_spec(self, resource_specification: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ sends it. Imported by the executor, and by workers that have such tasks.
 from __future__ import annotations
 
 import importlib
+import inspect
 import struct
 import sys
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from typing import Any
 
 from parsl.app.errors import RemoteExceptionWrapper
 from parsl.serialize import deserialize, serialize
-from parsl.serialize.errors import DeserializationError
 
-from xse.payload import Call, Function, too_large
+from xse.parsl_errors import DeserializationError, SerializationError
+from xse.payload import Call, Function, name_of, too_large
 from xse.wire import MAX_ITEM, Buffer, Status
 
 NUMBER = 1
@@ -42,13 +43,6 @@ def dump_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     if len(data) > MAX_ITEM:
         raise too_large("the arguments", len(data))
     return data
-
-
-def _load_arguments(data: Buffer) -> tuple[Any, Any]:
-    view = memoryview(data)
-    (n,) = _LENGTH.unpack_from(view)
-    middle = _LENGTH.size + n
-    return deserialize(bytes(view[_LENGTH.size : middle])), deserialize(bytes(view[middle:]))
 
 
 def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
@@ -88,16 +82,47 @@ def load_function(data: bytes) -> Call:
         nonlocal function
         try:
             if function is None:
-                function = deserialize(data)
-            args, kwargs = _load_arguments(arguments)
+                function = _load("the function", data)
+            args, kwargs = _load_arguments(function, arguments)
             value = function(*args, **kwargs)
-            return Status.VALUE, serialize(value, buffer_threshold=sys.maxsize)
         except SystemExit:
             raise  # ends the worker, as it would end a script
         except BaseException as e:
             return Status.RAISED, dump_exception(e)
+        return _dump_value(value, function)
 
     return call
+
+
+def _load(what: str, data: bytes) -> Any:
+    try:
+        return deserialize(data)
+    except Exception as e:
+        raise DeserializationError(f"{what} cannot be read in the worker: {e!r}") from e
+
+
+def _load_arguments(function: Callable[..., Any], data: Buffer) -> tuple[Any, Any]:
+    view = memoryview(data)
+    (n,) = _LENGTH.unpack_from(view)
+    middle = _LENGTH.size + n
+    try:
+        return deserialize(bytes(view[_LENGTH.size : middle])), deserialize(bytes(view[middle:]))
+    except Exception as e:
+        raise DeserializationError(f"the arguments of {_name(function)} cannot be read in the worker: {e!r}") from e
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """The user's: Parsl wraps it, and the wrapper's own name does not make the way."""
+    return name_of(inspect.unwrap(function))
+
+
+def _dump_value(value: Any, function: Callable[..., Any]) -> tuple[int, bytes]:
+    try:
+        return Status.VALUE, serialize(value, buffer_threshold=sys.maxsize)
+    except Exception as e:
+        name = _name(function)
+        told = SerializationError(name, f"the result of {name}, {name_of(type(value))}, cannot be serialized: {e!r}")
+        return Status.RAISED, dump_exception(told)
 
 
 def execute_payload(name: str, buffer: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

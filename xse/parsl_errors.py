@@ -1,9 +1,11 @@
-"""Our losses as Parsl's own classes, for its users' retry handlers."""
+"""Our errors as Parsl's own classes, for its users' retry handlers."""
 
 from __future__ import annotations
 
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
+from parsl.serialize.errors import DeserializationError as ParslDeserializationError
+from parsl.serialize.errors import SerializationError as ParslSerializationError
 
 from xse import errors
 
@@ -34,3 +36,25 @@ class ManagerLost(errors.ManagerLost, ParslManagerLost):
         return self.hosts
 
     __str__ = errors.ManagerLost.__str__
+
+
+class SerializationError(errors.SerializationError, ParslSerializationError):
+    """Something cannot be serialized. ``fname``: the function whose argument or result it is."""
+
+    def __init__(self, fname: str, what: str) -> None:
+        Exception.__init__(self, fname, what)
+        self.fname = fname
+        self.what = what
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class DeserializationError(errors.SerializationError, ParslDeserializationError):
+    """Something cannot be read again on the other side."""
+
+    def __init__(self, reason: str) -> None:
+        Exception.__init__(self, reason)
+        self.reason = reason
+
+    __str__ = ParslDeserializationError.__str__

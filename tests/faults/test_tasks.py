@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parsl import python_app
+from parsl.serialize.errors import DeserializationError as ParslDeserializationError
+from parsl.serialize.errors import SerializationError as ParslSerializationError
 
-from tests.support.executors import started
+from tests.support.executors import loaded, started
 from tests.support.processes import process
 from tests.support.took import Took
 from tests.support.waiting import eventually
@@ -77,6 +80,24 @@ def test_what_cannot_be_pickled_or_unpickled_fails_its_task_alone_and_is_named(
     with took("SerializationError"), pytest.raises(SerializationError, match=told):
         pool.submit(*task).result(20)
     assert before.result(20) == 2
+
+
+@pytest.mark.row(2)
+def test_what_an_app_cannot_send_or_read_is_named_by_parsls_own_errors_and_the_next_app_runs(
+    any_mpi: str, tmp_path: Path
+) -> None:
+    with loaded(tmp_path):
+        pid = python_app(os.getpid)().result()
+        for told, error, app, *arguments in (
+            ("len or its arguments cannot be serialized: .*not me", ParslSerializationError, len, sample.Unpicklable()),
+            ("the arguments of repr cannot be read .*Unreadable", ParslDeserializationError, repr, sample.Unreadable()),
+            ("the result of .*, Unpicklable, cannot be .*not me", ParslSerializationError, sample.Unpicklable),
+            ("a result cannot be read here: .*an Unreadable", ParslDeserializationError, sample.Unreadable),
+        ):
+            with pytest.raises(error, match=told) as caught:
+                python_app(app)(*arguments).result()
+            assert isinstance(caught.value, SerializationError)
+        assert python_app(os.getpid)().result() == pid
 
 
 # ---- it leaves something behind
