@@ -17,7 +17,6 @@ import pytest
 from parsl import python_app
 from parsl.config import Config
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
-from parsl.executors.high_throughput.errors import WorkerLost as ParslWorkerLost
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 from parsl.launchers import SimpleLauncher, SrunLauncher
 from parsl.providers import LocalProvider, SlurmProvider
@@ -25,7 +24,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 from tests.support.processes import ours, ours_but
 from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost, launch
+from xse import ExtremeScaleExecutor, ManagerLost, launch
 
 WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
 
@@ -84,13 +83,6 @@ def where() -> Any:
     return os.environ["PARSL_WORKER_BLOCK_ID"], os.environ["PARSL_WORKER_RANK"], os.getpid()
 
 
-@python_app
-def die(number: int) -> None:
-    import os
-
-    os.kill(os.getpid(), number)
-
-
 def test_two_blocks_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
     executor = local(2, max_workers_per_node=2)
     load(executor)
@@ -112,28 +104,6 @@ def test_ranks_and_workers_are_as_many_as_asked_for(mpi: str, load: Any, ranks: 
     (manager,) = executor.connected_managers()
     assert manager["ranks"] == ranks
     assert manager["hosts"] == [os.uname().nodename]
-
-
-def test_a_lost_worker_is_parsls_and_ours_and_the_next_task_runs(mpi: str, load: Any) -> None:
-    load(local(max_workers_per_node=1))
-    with pytest.raises(ParslWorkerLost) as caught:
-        die(signal.SIGSEGV).result()
-    assert isinstance(caught.value, WorkerLost)
-    assert (caught.value.signal, caught.value.rank, caught.value.hostname) == (11, 0, os.uname().nodename)
-    assert where().result()[0] == "0"
-
-
-def test_a_retry_handler_sees_the_loss(mpi: str, load: Any) -> None:
-    seen: list[BaseException] = []
-
-    def handler(error: BaseException, task_record: Any) -> float:
-        seen.append(error)
-        return 1.0
-
-    load(local(max_workers_per_node=1), retries=2, retry_handler=handler)
-    with pytest.raises(ParslWorkerLost):
-        die(signal.SIGKILL).result()
-    assert [type(e).__name__ for e in seen] == ["WorkerLost"] * 3
 
 
 def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, load: Any, tmp_path: Path) -> None:

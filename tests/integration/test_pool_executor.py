@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import ctypes
 import itertools
 import os
 import random
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import descendants, ours, process
-from tests.support.tasks import n_waiting, wait_for
+from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import (
@@ -26,7 +25,6 @@ from xse import (
     ManagerLost,
     OptionError,
     PoolExecutor,
-    WorkerLost,
     commands,
     segments,
 )
@@ -37,13 +35,6 @@ def pool(mpi: str) -> Iterator[PoolExecutor]:
     """One pool of two workers for many tests; none of them may harm it."""
     with PoolExecutor(2) as executor:
         yield executor
-
-
-def run_now(executor: PoolExecutor, n: int, go: Path) -> list[Any]:
-    """n tasks that run, all at once, until the file ``go`` is there."""
-    futures = [executor.submit(wait_for, go) for _ in range(n)]
-    eventually(lambda: n_waiting(go) == n, f"{n} tasks run at once")
-    return futures
 
 
 # ---- what a task may be, and what comes back
@@ -155,12 +146,6 @@ def test_map_in_chunks_is_in_order_and_raises_at_its_place(pool: PoolExecutor, c
 def test_map_takes_from_an_endless_iterable_what_is_asked_for(pool: PoolExecutor) -> None:
     results = pool.map(lambda x: -x, itertools.count(), chunksize="auto", buffersize=1000)
     assert list(itertools.islice(results, 5000)) == [-i for i in range(5000)]
-
-
-def test_a_worker_lost_in_a_chunk_is_told_and_the_next_map_works(pool: PoolExecutor) -> None:
-    with pytest.raises(WorkerLost):
-        list(pool.map(os._exit, [3], chunksize="auto"))
-    assert list(pool.map(sample.double, [1, 2], chunksize="auto")) == [2, 4]
 
 
 def test_what_a_map_was_given_runs_though_nobody_iterates(mpi: str, tmp_path: Path) -> None:
@@ -297,48 +282,6 @@ def test_a_pool_with_options_ends_with_its_pool(mpi: str) -> None:
 
 
 # ---- losses
-
-
-def lose_by_signal(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-def segfault() -> None:
-    ctypes.string_at(0)
-
-
-@pytest.mark.parametrize(
-    ("fn", "args", "expected_signal", "expected_code"),
-    [
-        (segfault, (), signal.SIGSEGV, -1),
-        (lose_by_signal, (signal.SIGKILL,), signal.SIGKILL, -1),
-        (os._exit, (7,), 0, 7),
-        (sys.exit, (3,), 0, 3),
-    ],
-)
-def test_a_task_that_ends_its_worker_costs_itself_alone(
-    pool: PoolExecutor, fn: Any, args: tuple[Any, ...], expected_signal: int, expected_code: int
-) -> None:
-    before = [pool.submit(sample.double, i) for i in range(50)]
-    lost = pool.submit(fn, *args)
-    after = [pool.submit(sample.double, i) for i in range(50)]
-    with pytest.raises(WorkerLost) as caught:
-        lost.result()
-    assert caught.value.signal == expected_signal
-    assert caught.value.exit_code == expected_code
-    assert caught.value.rank == 0
-    assert caught.value.host == os.uname().nodename
-    assert [f.result() for f in before + after] == [2 * i for i in range(50)] * 2
-
-
-def test_the_last_words_of_a_lost_worker_are_told(pool: PoolExecutor) -> None:
-    def speak_and_die() -> None:
-        os.write(2, b"I saw it coming\n")
-        os.abort()
-
-    with pytest.raises(WorkerLost, match="I saw it coming") as caught:
-        pool.submit(speak_and_die).result()
-    assert "SIGABRT" in str(caught.value)
 
 
 def test_a_lost_rank_fails_what_it_had_and_the_rest_runs_in_a_new_block(mpi: str, tmp_path: Path) -> None:
@@ -508,26 +451,3 @@ def test_a_task_that_runs_can_be_killed_after_it_could_not_be_cancelled(mpi: str
         assert future.cancel(kill=True)
         assert future.cancelled()
         assert executor.submit(sample.double, 2).result(20) == 4
-
-
-def test_a_task_that_writes_to_its_own_pipe_costs_its_worker_and_not_the_rank(mpi: str) -> None:
-    with PoolExecutor(1) as executor:
-        futures = [executor.submit(scribble_at, i, 100) for i in range(200)]
-        failures = [f.exception(20) for f in futures if f.exception(20)]
-        assert 1 <= len(failures) < 100
-        assert {type(e) for e in failures} == {WorkerLost}
-        assert executor.submit(sample.double, 2).result(20) == 4
-
-
-def scribble_at(i: int, when: int) -> int:
-    if i == when:
-        import socket
-        import stat
-
-        for fd in range(3, 64):
-            try:
-                if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                    socket.socket(fileno=os.dup(fd)).send(b"rubbish " * 8)
-            except OSError:
-                continue
-    return i

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.waiting import eventually
+
 LONGEST = 100.0  # seconds: longer than a test waits for anything
 
 
@@ -33,6 +35,13 @@ def wait_for(go: Path) -> Where:
 def n_waiting(go: Path) -> int:
     """In how many workers tasks wait for ``go``, or have waited."""
     return _n_come(go.with_suffix(".waiting"))
+
+
+def run_now(executor: Any, n: int, go: Path) -> list[Any]:
+    """Futures of n tasks that run, all at once, until the file ``go`` is there."""
+    futures = [executor.submit(wait_for, go) for _ in range(n)]
+    eventually(lambda: n_waiting(go) == n, f"{n} tasks run at once", 60)
+    return futures
 
 
 def meet(place: Path, n: int) -> Where:
