@@ -127,15 +127,6 @@ def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, loa
     assert [f.result().block for f in futures] == ["1", "1"]
 
 
-def test_a_block_that_cannot_start_is_missing_and_told_why(mpi: str, load: Any) -> None:
-    executor = local(launch_cmd="echo the licence server is down >&2; exit 3; {connect}")
-    load(executor)
-    with pytest.raises(parsl.executors.errors.BadStateException, match="licence server is down") as caught:
-        where().result()
-    assert "EXIT CODE: 3" in str(caught.value)
-    assert executor.bad_state_is_set
-
-
 def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
     executor = local(max_workers_per_node=1)
     load(executor)

@@ -21,7 +21,6 @@ from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import (
-    BrokenPool,
     ManagerLost,
     OptionError,
     PoolExecutor,
@@ -324,20 +323,6 @@ def test_the_initializer_runs_once_in_each_worker_before_its_first_task(mpi: str
         for future in marks:
             (text, pid), own = future.result()
             assert (text, pid) == ("here", own)
-
-
-def test_an_initializer_that_fails_breaks_the_pool_with_its_exception(mpi: str) -> None:
-    def initialize() -> None:
-        raise LookupError("no licence")
-
-    with PoolExecutor(2, initializer=initialize) as executor:
-        futures = [executor.submit(sample.double, i) for i in range(10)]
-        for future in futures:
-            with pytest.raises(BrokenPool, match="no licence") as caught:
-                future.result()
-        assert isinstance(caught.value.__cause__, LookupError)
-        with pytest.raises(BrokenPool):
-            executor.submit(sample.double, 1)
 
 
 def test_with_left_by_an_exception_ends_at_once_and_cancels(mpi: str, tmp_path: Path) -> None:
