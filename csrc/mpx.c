@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -387,6 +388,22 @@ static int open_bells(struct mpx *m, struct err *err)
     return 0;
 }
 
+/* Another MPI's launcher starts as many processes as it was told to, and ours sees each alone. One that ours has started is
+ * counted by its own variable, whatever a job around it has set. */
+static int check_launcher(const struct mpx *m, struct err *err)
+{
+    const char *const names[] = {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"};
+    bool open_mpi = strncmp(mpx_library(), "Open MPI", strlen("Open MPI")) == 0;
+    const char *theirs = getenv(names[!open_mpi]);
+    if (m->n_ranks > 1 || getenv(names[open_mpi]) || !theirs || atoi(theirs) < 2)
+        return 0;
+    return err_set(
+        err,
+        "it was started %s times by the launcher of another MPI than %s, which it was built with, and each is "
+        "alone: start it with the mpiexec beside %s",
+        theirs, mpx_library(), XSE_MPICC);
+}
+
 struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err)
 {
     int provided;
@@ -400,6 +417,8 @@ struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err
     MPI_Comm_dup(MPI_COMM_WORLD, &m->pieces);
     MPI_Comm_rank(m->world, &m->rank);
     MPI_Comm_size(m->world, &m->n_ranks);
+    if (check_launcher(m, err))
+        return NULL;
     MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, m->rank, MPI_INFO_NULL, &m->node);
     MPI_Comm_rank(m->node, &m->node_rank);
     MPI_Comm_size(m->node, &m->n_node);

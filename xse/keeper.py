@@ -198,8 +198,14 @@ class Keeper:
         assert isinstance(status, commands.StatusReply)
         if block_id not in status.ever_connected:
             self._stop_timer(block_id)
-            tail = self.blocks[block_id].stderr_tail() or "it wrote nothing to stderr"
+            tail = _reason(self.blocks[block_id].stderr_tail()) or "it wrote nothing to stderr"
             if block_id in self._too_late:
                 self._failed_start(f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}")
             else:
                 self._failed_start(f"its launcher ended with exit code {code} before it came up: {tail}")
+
+
+def _reason(tail: str) -> str:
+    """Of what launcher and ranks wrote: xse-pool's own sentences alone, where there are any, and each once."""
+    own = dict.fromkeys(line for line in tail.splitlines() if line.startswith("xse-pool: "))
+    return "; ".join(own) or tail

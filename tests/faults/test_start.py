@@ -17,6 +17,7 @@ from parsl import python_app
 from parsl.jobs.states import JobState
 
 from tests.support.executors import loaded
+from tests.support.pools import pools
 from tests.support.took import Took
 from tests.unit import sample
 from xse import BrokenPool, ExtremeScaleExecutor, LaunchError, PoolExecutor, launch
@@ -129,8 +130,9 @@ def test_a_pool_of_another_python_is_told_with_both_versions(
     there = f'[ "$1" = --version ] && exec {real.path} --version\nexec {real.path} "$@" --expect-python 3.9'
     monkeypatch.setenv("XSE_POOL", str(program(tmp_path / "there", there)))
     told = rf"built for Python {launch.PYTHON}, and the executor runs Python 3\.9"
-    with PoolExecutor(1) as executor, pytest.raises(BrokenPool, match=told):
+    with PoolExecutor(1) as executor, pytest.raises(BrokenPool, match=told) as caught:
         executor.submit(sample.double, 1).result(60)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.row(6)
@@ -177,6 +179,26 @@ def test_no_mpiexec_of_the_pools_mpi_is_told_with_what_to_do(
     with took("LaunchError"), pytest.raises(LaunchError, match=told):
         executor.start()
     executor.shutdown()
+
+
+OTHERS = {
+    "mpich": "mpiexec.openmpi --allow-run-as-root --oversubscribe -n 2",
+    "openmpi": "mpiexec.mpich -n 2",
+}
+
+
+@pytest.mark.row(12)
+def test_the_mpiexec_of_another_mpi_is_told_with_the_right_one(mpi: str, took: Took) -> None:
+    if not {"mpich", "openmpi"} <= set(pools()):
+        pytest.skip("needs both MPIs")
+    real = launch.find_pool()
+    told = f"launcher of another MPI than {real.mpi}, .*: start it with the mpiexec beside {real.mpicc}$"
+    with (
+        PoolExecutor(2, ranks=2, launch_cmd=OTHERS[mpi]) as executor,
+        took("BrokenPool"),
+        pytest.raises(BrokenPool, match=told),
+    ):
+        executor.submit(sample.double, 1).result(60)
 
 
 @pytest.mark.row(12)
