@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 SHORT_LIFE_S = 10.0  # a block that was lost so soon after it was ready counts as a failed start
 MOST_FAILED_STARTS = 3  # in a row: then the pool is broken
+GONE_S = 5.0  # Open MPI's mpiexec takes two to end when a rank has failed, and crashes when it is told to meanwhile
 RETRY_S = 1.0  # before a block that could not be started anew is tried again; then twice as long each time
 
 
@@ -57,6 +58,7 @@ class Keeper:
         self.blocks: dict[str, LocalBlock] = {}
         self._ports: list[int] = []
         self._ever_up: set[str] = set()
+        self._gone: set[str] = set()  # blocks that were lost, or failed: their launchers end by themselves
         self._ready_since: dict[str, float] = {}
         self._n_failed_starts = 0
         self._ever_worked = False
@@ -98,7 +100,10 @@ class Keeper:
     def end(self, timeout: float) -> None:
         """Wait for blocks that were told to end, and end those that do not, in ``timeout`` seconds or little more."""
         for block_id, block in self.blocks.items():
-            block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
+            if block_id in self._gone:
+                block.end(GONE_S)
+            else:
+                block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
 
     def _launch(self) -> None:
         with self._lock:
@@ -171,6 +176,7 @@ class Keeper:
 
     def _block_down(self, event: commands.BlockDown) -> None:
         """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""
+        self._gone.add(event.block_id)
         since = self._ready_since.pop(event.block_id, None)
         if event.exception:
             error = BrokenPool(f"the pool is broken: {event.reason}")

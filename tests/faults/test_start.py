@@ -90,6 +90,7 @@ def test_a_pool_whose_workers_cannot_start_is_broken_for_a_reason_and_not_tried_
     how: Callable[[Path], dict[str, Any]],
     told: str,
     tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
     took: Took,
 ) -> None:
     with PoolExecutor(1, **how(tmp_path)) as executor:
@@ -100,6 +101,7 @@ def test_a_pool_whose_workers_cannot_start_is_broken_for_a_reason_and_not_tried_
         assert len(executor._keeper.blocks) == 1
     if how is with_workers_that_exit:
         assert (tmp_path / "starts").read_text() == "start\n" * 3
+    assert "*** Process received signal ***" not in capfd.readouterr().err, "mpiexec was disturbed while it ended"
 
 
 @pytest.mark.row(6)
