@@ -76,16 +76,6 @@ def others(by_hand: ByHand) -> Iterator[Others]:
         yield others
 
 
-@pytest.mark.row(16)
-def test_a_pool_started_by_hand_works_encrypted_and_ends_with_its_executor(mpi: str, tmp_path: Path) -> None:
-    world = ByHand(tmp_path)
-    world.start_pool()
-    assert world.works()
-    (manager,) = world.executor.connected_managers()
-    assert manager["block_id"].startswith("hand-")
-    assert world.end() == [0]
-
-
 # ---- row 16: without the right key
 
 

@@ -6,7 +6,6 @@ import inspect
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -165,26 +164,6 @@ def test_prefetch_capacity_caps_what_a_block_holds(mpi: str, tmp_path: Path) -> 
         for future in blockers:
             future.result()
     assert most <= 4
-
-
-def test_a_block_drains_after_drain_period_and_loses_nothing(mpi: str, tmp_path: Path) -> None:
-    with started(tmp_path, drain_period=5) as executor:
-        running = executor.submit(wait_for, {}, tmp_path / "go")
-        eventually(lambda: executor.connected_managers()[0]["draining"], "it drains")
-        waiting = executor.submit(sample.double, {}, 21)
-        (tmp_path / "go").touch()
-        assert running.result(20).block == "0"
-        eventually(lambda: not executor.connected_managers(), "it has ended")
-        executor.scale_out(1)
-        assert waiting.result(30) == 42
-
-
-def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tmp_path: Path) -> None:
-    with started(tmp_path, drain_period=5, ranks_per_node=2) as executor:
-        eventually(lambda: executor.connected_workers == 2, "both ranks work")
-        running = executor.submit(time.sleep, {}, 11)  # a rank waits 3 s in MPI_Finalize for others
-        assert running.result(30) is None
-        eventually(lambda: not executor.connected_managers(), "it has ended")
 
 
 def test_the_block_error_handler_is_told_of_blocks_that_fail(mpi: str, tmp_path: Path) -> None:

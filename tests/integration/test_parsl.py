@@ -16,7 +16,6 @@ import parsl
 import pytest
 from parsl import python_app
 from parsl.config import Config
-from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelector
 from parsl.launchers import SimpleLauncher, SrunLauncher
 from parsl.providers import LocalProvider, SlurmProvider
@@ -24,7 +23,7 @@ from parsl.providers import LocalProvider, SlurmProvider
 from tests.support.processes import ours, ours_but
 from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, launch
+from xse import ExtremeScaleExecutor, launch
 
 WORKFLOW = Path(__file__).with_name("parsl_workflow.py")
 
@@ -104,27 +103,6 @@ def test_ranks_and_workers_are_as_many_as_asked_for(mpi: str, load: Any, ranks: 
     (manager,) = executor.connected_managers()
     assert manager["ranks"] == ranks
     assert manager["hosts"] == [os.uname().nodename]
-
-
-def test_a_lost_block_is_told_and_its_tasks_run_again_with_retries(mpi: str, load: Any, tmp_path: Path) -> None:
-    seen: list[BaseException] = []
-
-    def handler(error: BaseException, task_record: Any) -> float:
-        seen.append(error)
-        return 1.0
-
-    executor = local(2, max_workers_per_node=1)
-    load(executor, retries=2, retry_handler=handler)
-    futures = [python_app(wait_for)(tmp_path / "go") for _ in range(2)]
-    eventually(lambda: n_waiting(tmp_path / "go") == 2, "both blocks run a task")
-    pools = [p for p in ours() if p.title.startswith(os.environ["XSE_POOL"])]
-    lost = next(p for p in pools if "block-0.connect" in p.title and str(tmp_path) in p.title)
-    os.kill(lost.pid, signal.SIGKILL)
-    eventually(lambda: seen, "the retry handler was asked")
-    assert isinstance(seen[0], ParslManagerLost)
-    assert isinstance(seen[0], ManagerLost)
-    (tmp_path / "go").touch()
-    assert [f.result().block for f in futures] == ["1", "1"]
 
 
 def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import (
-    ManagerLost,
     OptionError,
     PoolExecutor,
     commands,
@@ -281,20 +280,6 @@ def test_a_pool_with_options_ends_with_its_pool(mpi: str) -> None:
 
 
 # ---- losses
-
-
-def test_a_lost_rank_fails_what_it_had_and_the_rest_runs_in_a_new_block(mpi: str, tmp_path: Path) -> None:
-    with PoolExecutor(2, ranks=2) as executor:
-        running = run_now(executor, 2, tmp_path / "go")
-        mpiexec = executor._keeper.blocks["0"].pid
-        rank = next(p for p in descendants(mpiexec) if p.title.startswith(os.environ["XSE_POOL"]))
-        os.kill(rank.pid, signal.SIGKILL)
-        for future in running:
-            with pytest.raises(ManagerLost) as caught:
-                future.result()
-            assert caught.value.block == "0"
-            assert os.uname().nodename in caught.value.hosts
-        assert executor.submit(sample.double, 4).result() == 8
 
 
 # ---- beginning and end
