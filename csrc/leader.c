@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deadlines.h"
 #include "log.h"
 #include "mem.h"
 #include "prefetch.h"
@@ -44,7 +45,8 @@ struct leader {
         struct worker *first, *last;
     } by_depth[PREFETCH_MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
-    uint32_t n_ready, n_start_failures, n_given, n_timed, n_retiring; /* n_timed: given tasks with a timeout */
+    struct deadlines *deadlines; /* of workers whose task has a timeout, or that are to leave */
+    uint32_t n_ready, n_start_failures, n_given;
     struct prefetch prefetch;
     uint32_t told_capacity, told_workers;
     bool told;
@@ -166,6 +168,20 @@ static void depth_changed(struct leader *l, struct worker *w, uint32_t before)
     list_join(l, w, w->given.n);
 }
 
+/* When the worker is to be looked at. Every change of what is read here passes time_changed. */
+static int64_t deadline_us(const struct worker *w)
+{
+    if (w->leave_by_us)
+        return w->leave_by_us;
+    const struct task *task = w->given.first;
+    return task && task->timeout_ms && !w->killed ? w->began_us + task->timeout_ms * INT64_C(1000) : INT64_MAX;
+}
+
+static void time_changed(struct leader *l, struct worker *w)
+{
+    deadlines_set(l->deadlines, w->index, deadline_us(w));
+}
+
 static void leave(struct leader *l, struct worker *w)
 {
     if (w->state == READY) {
@@ -180,9 +196,10 @@ static void give(struct leader *l, struct worker *w, struct task *task)
     uint32_t before = w->given.n;
     task_push_back(&w->given, task);
     l->n_given++;
-    l->n_timed += task->timeout_ms > 0;
-    if (!before)
+    if (!before) {
         w->began_us = l->now_us;
+        time_changed(l, w);
+    }
     depth_changed(l, w, before);
     l->runner->ops->give(l->runner, w->index, task);
 }
@@ -193,12 +210,11 @@ static uint32_t take_back(struct leader *l, struct worker *w)
     uint32_t before = w->given.n;
     uint32_t n = l->runner->ops->take_back(l->runner, w->index);
     assert(n <= before);
-    for (uint32_t i = 0; i < n; i++) {
-        struct task *task = task_pop_last(&w->given);
-        l->n_timed -= task->timeout_ms > 0;
-        task_push_front(&l->queue, task);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        task_push_front(&l->queue, task_pop_last(&w->given));
     l->n_given -= n;
+    if (n == before)
+        time_changed(l, w);
     depth_changed(l, w, before);
     return n;
 }
@@ -335,7 +351,6 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     struct task *task = task_pop(&w->given);
     assert(task);
     l->n_given--;
-    l->n_timed -= task->timeout_ms > 0;
     w->began_us = l->now_us;
     w->n_done++;
     depth_changed(l, w, before);
@@ -347,9 +362,9 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     if (w->n_done == l->settings.most_tasks && w->state == READY) {
         leave(l, w); /* it has nothing: it gets them one by one */
         w->leave_by_us = l->now_us + LEAVE_TIMEOUT_US;
-        l->n_retiring++;
         l->runner->ops->retire(l->runner, w->index);
     }
+    time_changed(l, w);
 }
 
 /* The task ends without an answer of its own. */
@@ -365,7 +380,6 @@ static void lose_task(struct leader *l, struct task *task, enum wire_status stat
         record.detail = late;
     }
     l->n_given--;
-    l->n_timed -= task->timeout_ms > 0;
     if (status == WIRE_CANCELLED)
         answer(l, task->id, status, 0, NULL);
     else
@@ -397,7 +411,6 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     struct task *task;
     bool asked = w->state == LEAVING;
     take_back_from_dead(l, w, failure);
-    l->n_retiring -= w->leave_by_us > 0;
     w->leave_by_us = 0;
     if (w->state == READY)
         leave(l, w);
@@ -418,6 +431,7 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     while ((task = task_pop(&w->given))) /* several had begun if it wrote to its own pipe and was not heard any more */
         lose_task(l, task, w->killed && w->killed_for == task->id ? w->killed_with : WIRE_WORKER_LOST, failure);
     w->killed = false;
+    time_changed(l, w);
     if (l->state == RUNNING) {
         w->state = STARTING;
         l->runner->ops->start_worker(l->runner, worker);
@@ -480,6 +494,7 @@ static void kill_for(struct leader *l, struct worker *w, uint64_t id, enum wire_
     w->killed = true;
     w->killed_for = id;
     w->killed_with = answer;
+    time_changed(l, w);
     leave(l, w); /* should it answer before it dies, the next task would die in its place */
     l->runner->ops->kill(l->runner, w->index);
 }
@@ -550,33 +565,34 @@ void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
-static int64_t timeout_at_us(const struct worker *w)
+static void does_not_leave(struct leader *l, struct worker *w)
 {
-    if (w->leave_by_us)
-        return w->leave_by_us;
-    const struct task *task = w->given.first;
-    return task && task->timeout_ms && !w->killed ? w->began_us + task->timeout_ms * INT64_C(1000) : INT64_MAX;
+    log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, w->index);
+    w->leave_by_us = 0;
+    l->runner->ops->kill(l->runner, w->index);
 }
 
-/* Tasks that are out of time. One that its worker has not begun, for it was held up, is taken back and begins anew. */
-static void end_late_tasks(struct leader *l)
+/* The worker's task is out of time. One that was not begun, for its worker was held up, is taken back and begins anew. */
+static void is_late(struct leader *l, struct worker *w)
 {
-    for (uint32_t i = 0; (l->n_timed || l->n_retiring) && i < l->settings.n_workers; i++) {
-        struct worker *w = &l->workers[i];
-        if (timeout_at_us(w) > l->now_us)
-            continue;
-        if (w->leave_by_us) {
-            log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, i);
-            w->leave_by_us = 0;
-            l->n_retiring--;
-            l->runner->ops->kill(l->runner, i);
-            continue;
-        }
-        take_back(l, w);
-        if (w->given.n != 1) /* not begun; or the answer is on its way, for it has begun the next */
-            continue;
-        log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)w->given.first->id, l->settings.rank, i);
-        kill_for(l, w, w->given.first->id, WIRE_TIMEOUT);
+    take_back(l, w);
+    if (w->given.n != 1) /* not begun; or the answer is on its way, for it has begun the next */
+        return;
+    log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)w->given.first->id, l->settings.rank,
+             w->index);
+    kill_for(l, w, w->given.first->id, WIRE_TIMEOUT);
+}
+
+/* Each is looked at once: what comes of it, an answer or its end, gives the worker its next deadline. */
+static void meet_deadlines(struct leader *l)
+{
+    while (deadlines_next_us(l->deadlines) <= l->now_us) {
+        struct worker *w = &l->workers[deadlines_first(l->deadlines)];
+        if (w->leave_by_us)
+            does_not_leave(l, w);
+        else
+            is_late(l, w);
+        deadlines_set(l->deadlines, w->index, INT64_MAX);
     }
 }
 
@@ -591,7 +607,7 @@ void leader_on_tick(struct leader *l, int64_t now_us)
     }
     if (l->period_us && now_us - l->last_sent_us >= l->period_us)
         send(l, msg_bare(WIRE_HEARTBEAT, 0, 0));
-    end_late_tasks(l);
+    meet_deadlines(l);
     if (l->state == DRAINING && now_us >= l->grace_until_us)
         end(l, WIRE_ASKED, "", NULL);
 }
@@ -607,11 +623,8 @@ int64_t leader_deadline_us(const struct leader *l)
     }
     if (l->state == DRAINING && l->grace_until_us < next)
         next = l->grace_until_us;
-    for (uint32_t i = 0; (l->n_timed || l->n_retiring) && i < l->settings.n_workers; i++) {
-        int64_t timeout = timeout_at_us(&l->workers[i]);
-        next = timeout < next ? timeout : next;
-    }
-    return next;
+    int64_t worker = deadlines_next_us(l->deadlines);
+    return worker < next ? worker : next;
 }
 
 void leader_flush(struct leader *l, int64_t now_us)
@@ -651,6 +664,7 @@ struct leader *leader_new(const struct leader_settings *settings, const struct l
     l->workers = mem_array(settings->n_workers, sizeof *l->workers);
     for (uint32_t i = 0; i < settings->n_workers; i++)
         l->workers[i].index = i;
+    l->deadlines = deadlines_new(settings->n_workers);
     l->now_us = l->last_sent_us = l->last_heard_us = now_us;
     l->events = (struct runner_events){.stands = on_stands,
                                        .failed = on_failed,
@@ -679,6 +693,7 @@ void leader_free(struct leader *l)
     parts_clear(&l->results_payload);
     buf_free(&l->results_bytes);
     mem_free(l->workers);
+    deadlines_free(l->deadlines);
     parts_clear(&l->exception);
     mem_free(l->reason);
     mem_free(l->host_name);

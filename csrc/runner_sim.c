@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include "deadlines.h"
 #include "mem.h"
 
 #define LONGEST_US (INT64_C(1) << 50) /* some 35 years: sums of a few stay far from overflow */
@@ -19,19 +20,17 @@ struct worker {
     uint32_t n_given;
     enum event event; /* the next of this worker */
     int64_t due_us; /* when that happens */
-    uint32_t place; /* in the heap, from 1; 0: nothing will happen */
 };
 
 struct runner_sim {
     struct runner runner;
     struct loop *loop;
-    struct loop_timer timer; /* of the first in the heap */
+    struct loop_timer timer; /* of the first deadline */
     char *python_version;
     bool stands;
     struct worker *workers;
     uint32_t n_workers;
-    uint32_t *heap; /* workers to whom something will happen, soonest at 1 */
-    uint32_t n_heap;
+    struct deadlines *deadlines; /* of workers to whom something will happen */
 };
 
 static struct runner_sim *self_of(struct runner *runner)
@@ -39,40 +38,11 @@ static struct runner_sim *self_of(struct runner *runner)
     return (struct runner_sim *)runner; /* its first member */
 }
 
-/* ---- the heap (Knuth 5.2.3), in which each worker knows its place ------------------------------------------------- */
-
-static bool sooner(const struct runner_sim *r, uint32_t a, uint32_t b)
-{
-    return r->workers[a].due_us < r->workers[b].due_us;
-}
-
-static void put(struct runner_sim *r, uint32_t place, uint32_t worker)
-{
-    r->heap[place] = worker;
-    r->workers[worker].place = place;
-}
-
-static void sift(struct runner_sim *r, uint32_t place, uint32_t worker)
-{
-    while (place > 1 && sooner(r, worker, r->heap[place / 2])) {
-        put(r, place, r->heap[place / 2]);
-        place /= 2;
-    }
-    for (uint32_t child; (child = 2 * place) <= r->n_heap; place = child) {
-        if (child < r->n_heap && sooner(r, r->heap[child + 1], r->heap[child]))
-            child++;
-        if (!sooner(r, r->heap[child], worker))
-            break;
-        put(r, place, r->heap[child]);
-    }
-    put(r, place, worker);
-}
+/* ---- what will happen ---------------------------------------------------------------------------------------------- */
 
 static void arm(struct runner_sim *r)
 {
-    int64_t when = r->n_heap ? r->workers[r->heap[1]].due_us : INT64_MAX;
-    if (!r->stands)
-        when = loop_now_us(r->loop);
+    int64_t when = r->stands ? deadlines_next_us(r->deadlines) : loop_now_us(r->loop);
     if (when == INT64_MAX)
         loop_forget(r->loop, &r->timer);
     else if (!r->timer.set || r->timer.when_us != when)
@@ -85,16 +55,8 @@ static void schedule(struct runner_sim *r, uint32_t worker, enum event event, in
     struct worker *w = &r->workers[worker];
     w->event = event;
     w->due_us = due_us;
-    sift(r, w->place ? w->place : ++r->n_heap, worker);
+    deadlines_set(r->deadlines, worker, due_us);
     arm(r);
-}
-
-static void unschedule(struct runner_sim *r, uint32_t worker)
-{
-    uint32_t place = r->workers[worker].place, last = r->heap[r->n_heap--];
-    r->workers[worker].place = 0;
-    if (last != worker)
-        sift(r, place, last);
 }
 
 /* ---- what is due ------------------------------------------------------------------------------------------------ */
@@ -115,7 +77,7 @@ static void answer(struct runner_sim *r, uint32_t worker)
     if (w->first)
         schedule(r, worker, ANSWERED, w->due_us + w->first->takes_us);
     else
-        unschedule(r, worker);
+        deadlines_set(r->deadlines, worker, INT64_MAX);
     e->result(e->arg, worker, WIRE_VALUE, task->takes_us < UINT32_MAX ? (uint32_t)task->takes_us : UINT32_MAX,
               &task->arguments);
     drop(task);
@@ -130,7 +92,7 @@ static void happen(struct runner_sim *r, uint32_t worker)
         answer(r, worker);
         return;
     }
-    unschedule(r, worker);
+    deadlines_set(r->deadlines, worker, INT64_MAX);
     if (w->event == STARTED)
         e->worker_ready(e->arg, worker);
     else
@@ -145,8 +107,8 @@ static void on_due(void *arg)
         r->stands = true;
         e->stands(e->arg, r->python_version);
     }
-    while (r->n_heap && r->workers[r->heap[1]].due_us <= loop_now_us(r->loop))
-        happen(r, r->heap[1]);
+    while (deadlines_next_us(r->deadlines) <= loop_now_us(r->loop))
+        happen(r, deadlines_first(r->deadlines));
     arm(r);
 }
 
@@ -240,7 +202,7 @@ static void free_runner(struct runner *runner)
     for (uint32_t i = 0; i < r->n_workers; i++)
         clear(&r->workers[i]);
     mem_free(r->workers);
-    mem_free(r->heap);
+    deadlines_free(r->deadlines);
     mem_free(r->python_version);
     mem_free(r);
 }
@@ -256,7 +218,7 @@ struct runner *runner_sim_new(struct loop *loop, uint32_t n_workers, const char 
     r->python_version = mem_text(python_version);
     r->n_workers = n_workers;
     r->workers = mem_array(n_workers, sizeof *r->workers);
-    r->heap = mem_array((size_t)n_workers + 1, sizeof *r->heap);
+    r->deadlines = deadlines_new(n_workers);
     arm(r);
     return &r->runner;
 }

@@ -270,6 +270,54 @@ static void a_task_out_of_time_is_killed_and_told_so(void)
     end(&w);
 }
 
+static void the_first_to_be_out_of_time_is_the_next_to_be_looked_at(void)
+{
+    struct world w;
+    start(&w, -1);
+    for (uint32_t i = 0; i < N; i++) {
+        say(&w, make_run(i + 1, 1, 'f', (struct wire_run){.timeout_ms = 900 - 300 * i}));
+        begin_task(&w, (int)i);
+    }
+    CHECK_EQUAL(leader_deadline_us(w.leader), 300000);
+    w.now_us = 200000;
+    answer(&w, 2, 1000000); /* task 3, which had the least time */
+    CHECK_EQUAL(leader_deadline_us(w.leader), 600000);
+    say(&w, make_run(4, 1, 'f', (struct wire_run){.timeout_ms = 100}));
+    begin_task(&w, 2);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 300000);
+    w.now_us = 650000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 0);
+    CHECK_EQUAL(w.fake.n_killed[1], 1);
+    CHECK_EQUAL(w.fake.n_killed[2], 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 900000);
+    end(&w);
+}
+
+static void a_task_whose_answer_is_on_its_way_is_not_killed_and_not_looked_at_again(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 3, 'f', 0));
+    run_one(&w, 0, 1000000); /* a worker has one more ahead then */
+    begin_task(&w, 1);
+    begin_task(&w, 2);
+    say(&w, make_run(4, 4, 'f', (struct wire_run){.timeout_ms = 250}));
+    CHECK_EQUAL(in_hand(&w, 0), 2);
+    begin_task(&w, 0);
+    begin_task(&w, 0); /* so it has answered the first */
+    w.now_us = 300000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 0);
+    CHECK(leader_deadline_us(w.leader) > w.now_us, "deadline %lld", (long long)leader_deadline_us(w.leader));
+    answer(&w, 0, 1000000);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 550000);
+    w.now_us = 550000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 1);
+    end(&w);
+}
+
 static void a_timed_task_that_has_not_begun_is_not_killed(void)
 {
     struct world w;
@@ -321,6 +369,26 @@ static void a_worker_is_replaced_after_as_many_tasks_as_it_may_run(void)
     flush_world(&w);
     CHECK_EQUAL(in_hand(&w, 0), 1);
     CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 2);
+    end(&w);
+}
+
+static void a_worker_that_is_to_be_replaced_and_does_not_leave_is_killed(void)
+{
+    struct world w;
+    begin_with(&w, (struct leader_settings){
+                       .n_workers = N, .n_in_node = N, .host = "here", .most_prefetch = -1, .most_tasks = 1});
+    stand(&w);
+    w.now_us = 1000000;
+    say(&w, make_tasks(1, 1, 'f', 0));
+    run_one(&w, 0, 10);
+    CHECK_EQUAL(w.fake.n_retired[0], 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 6000000);
+    w.now_us = 6000000;
+    leader_on_tick(w.leader, w.now_us);
+    CHECK_EQUAL(w.fake.n_killed[0], 1);
+    CHECK(leader_deadline_us(w.leader) > w.now_us, "deadline %lld", (long long)leader_deadline_us(w.leader));
+    lose(&w, 0);
+    CHECK_EQUAL(w.fake.n_started[0], 2);
     end(&w);
 }
 
@@ -566,9 +634,12 @@ int main(void)
     a_user_can_cap_what_is_fetched_ahead();
     no_task_waits_behind_a_running_one_while_another_worker_is_free();
     a_task_out_of_time_is_killed_and_told_so();
+    the_first_to_be_out_of_time_is_the_next_to_be_looked_at();
+    a_task_whose_answer_is_on_its_way_is_not_killed_and_not_looked_at_again();
     a_timed_task_that_has_not_begun_is_not_killed();
     an_answer_that_overtakes_the_kill_counts_and_costs_nobody();
     a_worker_is_replaced_after_as_many_tasks_as_it_may_run();
+    a_worker_that_is_to_be_replaced_and_does_not_leave_is_killed();
     a_lost_worker_costs_the_task_it_ran_and_no_other();
     a_worker_that_died_idle_costs_nothing();
     a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end();
