@@ -19,9 +19,9 @@ enum state { WAITING, RUNNING, DRAINING, ENDING, ENDED };
 enum worker_state { ABSENT, STARTING, READY, LEAVING }; /* LEAVING: gets no more */
 
 struct worker {
+    struct task_queue given; /* oldest first; the first may be running */
     enum worker_state state;
     uint32_t index;
-    struct task_queue given; /* oldest first; the first may be running */
     int64_t began_us; /* when the first of them became the first */
     uint64_t n_done; /* since it was started */
     uint64_t killed_for; /* the task because of which it was killed, and what that task's answer is */
@@ -38,7 +38,7 @@ struct leader {
     struct leader_host host;
     struct runner *runner;
     struct runner_events events;
-    struct functions *functions;
+    struct room *room;
     struct task_queue queue;
     struct worker *workers;
     struct {
@@ -469,24 +469,15 @@ static void on_start(struct leader *l, const struct msg *msg)
 
 static void on_tasks(struct leader *l, const struct msg *msg)
 {
-    tasks_read(l->functions, msg, &l->queue);
+    tasks_read(l->room, msg, &l->queue);
     if (l->state != RUNNING)
         give_back(l, &l->queue);
 }
 
-static struct worker *holder(struct leader *l, uint64_t id, struct task **task)
+/* Of a task that is given. */
+static struct worker *holder(const struct task *task)
 {
-    for (uint32_t i = 0; i < l->settings.n_workers; i++)
-        if ((*task = task_find(&l->workers[i].given, id)))
-            return &l->workers[i];
-    return NULL;
-}
-
-static void cancelled(struct leader *l, struct task *task)
-{
-    task_remove(&l->queue, task);
-    answer(l, task->id, WIRE_CANCELLED, 0, NULL);
-    task_free(task);
+    return (struct worker *)task->queue; /* its first member */
 }
 
 static void kill_for(struct leader *l, struct worker *w, uint64_t id, enum wire_status answer)
@@ -501,21 +492,29 @@ static void kill_for(struct leader *l, struct worker *w, uint64_t id, enum wire_
 
 static void on_cancel(struct leader *l, const struct msg *msg)
 {
+    uint64_t *started = mem_array(msg->wire.count, sizeof *started);
+    uint32_t n_started = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
-        uint64_t id = wire_id(&msg->wire, i);
-        struct task *task = task_find(&l->queue, id);
-        struct worker *w = task ? NULL : holder(l, id, &task);
-        if (w)
-            take_back(l, w); /* this one, or others behind it */
-        if (task && task_find(&l->queue, id))
-            cancelled(l, task);
-        else if (w && !(msg->wire.flags & WIRE_KILL)) {
-            struct buf head = {0};
-            wire_put_ids(&head, WIRE_STARTED, 0, &id, 1);
-            send(l, msg_new(&head, NULL));
-        } else if (w && !w->killed && task == w->given.last) /* else it is answered, and the next has begun */
-            kill_for(l, w, id, WIRE_CANCELLED);
+        struct task *task = room_task(l->room, wire_id(&msg->wire, i));
+        if (!task)
+            continue;
+        if (task->queue != &l->queue)
+            take_back(l, holder(task)); /* this one, or others behind it */
+        if (task->queue == &l->queue) {
+            task_remove(&l->queue, task);
+            answer(l, task->id, WIRE_CANCELLED, 0, NULL);
+            task_free(task);
+        } else if (!(msg->wire.flags & WIRE_KILL))
+            started[n_started++] = task->id;
+        else if (!holder(task)->killed && !task->next) /* else it is answered, and the next has begun */
+            kill_for(l, holder(task), task->id, WIRE_CANCELLED);
     }
+    if (n_started) {
+        struct buf head = {0};
+        wire_put_ids(&head, WIRE_STARTED, 0, started, n_started);
+        send(l, msg_new(&head, NULL));
+    }
+    mem_free(started);
 }
 
 static void on_recall(struct leader *l, uint32_t wanted)
@@ -565,13 +564,6 @@ void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
-static void does_not_leave(struct leader *l, struct worker *w)
-{
-    log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, w->index);
-    w->leave_by_us = 0;
-    l->runner->ops->kill(l->runner, w->index);
-}
-
 /* The worker's task is out of time. One that was not begun, for its worker was held up, is taken back and begins anew. */
 static void is_late(struct leader *l, struct worker *w)
 {
@@ -588,9 +580,11 @@ static void meet_deadlines(struct leader *l)
 {
     while (deadlines_next_us(l->deadlines) <= l->now_us) {
         struct worker *w = &l->workers[deadlines_first(l->deadlines)];
-        if (w->leave_by_us)
-            does_not_leave(l, w);
-        else
+        if (w->leave_by_us) {
+            log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, w->index);
+            w->leave_by_us = 0;
+            l->runner->ops->kill(l->runner, w->index);
+        } else
             is_late(l, w);
         deadlines_set(l->deadlines, w->index, INT64_MAX);
     }
@@ -660,7 +654,7 @@ struct leader *leader_new(const struct leader_settings *settings, const struct l
     l->host = *host;
     l->runner = runner;
     l->prefetch = (struct prefetch){.most = settings->most_prefetch, .one_by_one = settings->most_tasks > 0};
-    l->functions = functions_new(KEEP_FUNCTION_BYTES);
+    l->room = room_new(KEEP_FUNCTION_BYTES);
     l->workers = mem_array(settings->n_workers, sizeof *l->workers);
     for (uint32_t i = 0; i < settings->n_workers; i++)
         l->workers[i].index = i;
@@ -688,7 +682,7 @@ void leader_free(struct leader *l)
     for (uint32_t i = 0; i < l->settings.n_workers; i++)
         task_queue_clear(&l->workers[i].given);
     task_queue_clear(&l->queue);
-    functions_free(l->functions);
+    room_free(l->room);
     wire_results_free(&l->results);
     parts_clear(&l->results_payload);
     buf_free(&l->results_bytes);

@@ -28,7 +28,7 @@ struct manager {
     struct rings rings;
     uint32_t n_stand, n_bye;
     char *python_version;
-    struct functions *functions;
+    struct room *room;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
     uint64_t asked; /* tasks that ranks were asked for and have not answered about */
@@ -310,11 +310,11 @@ static void cancel_here(struct manager *m, struct task *task)
 /* A task that left its rank before the CANCEL came there is cancelled here. */
 static void take_back(struct manager *m, const struct msg *msg)
 {
-    tasks_read(m->functions, msg, &m->queue);
+    tasks_read(m->room, msg, &m->queue);
     for (uint32_t i = 0; m->cancelling.n && i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
         if (idset_remove(&m->cancelling, id))
-            cancel_here(m, task_find(&m->queue, id));
+            cancel_here(m, room_task(m->room, id));
     }
 }
 
@@ -447,7 +447,7 @@ static void on_cancel(struct manager *m, struct msg *msg)
     uint32_t n_here = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
-        struct task *task = task_find(&m->queue, id);
+        struct task *task = room_task(m->room, id);
         if (task) {
             cancel_here(m, task);
             n_here++;
@@ -500,7 +500,7 @@ void manager_on_interchange(struct manager *m, struct msg *msg, int64_t now_us)
         break;
     case WIRE_TASKS:
         if (m->state == RUNNING)
-            tasks_read(m->functions, msg, &m->queue);
+            tasks_read(m->room, msg, &m->queue);
         else
             to_interchange(m, msg_ref(msg)); /* given back as it came */
         break;
@@ -638,7 +638,7 @@ struct manager *manager_new(const struct manager_settings *settings, const struc
     m->settings.mpi = mem_text(settings->mpi);
     m->settings.zmq = mem_text(settings->zmq);
     m->host = *host;
-    m->functions = functions_new(0);
+    m->room = room_new(0);
     m->ranks = mem_array(settings->n_ranks, sizeof *m->ranks);
     for (uint32_t i = 0; i < settings->n_ranks; i++)
         m->ranks[i].index = i;
@@ -657,7 +657,7 @@ void manager_free(struct manager *m)
     for (uint32_t i = 0; i < m->settings.n_ranks; i++)
         mem_free((void *)(uintptr_t)m->ranks[i].node.host.p);
     task_queue_clear(&m->queue);
-    functions_free(m->functions);
+    room_free(m->room);
     wire_results_free(&m->results);
     parts_clear(&m->results_payload);
     parts_clear(&m->exception);

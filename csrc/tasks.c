@@ -6,9 +6,12 @@
 #include "mem.h"
 
 #define N_BUCKETS 1024u /* functions alive at once are few; chains stay short into the tens of thousands */
+#define FIRST_CHAINS 1024u /* of tasks: twice as many whenever there are more tasks than chains */
 #define COPY_UNDER 65536u /* smaller things are copied, so that they do not keep a whole message in memory */
 
-struct functions {
+struct room {
+    struct task **chains; /* tasks, by a hash of their ids */
+    size_t n_chains, n_tasks; /* n_chains: a power of two */
     struct function *buckets[N_BUCKETS];
     struct function *newest, *oldest; /* that no task uses */
     uint64_t kept_bytes, keep_bytes; /* in those */
@@ -17,58 +20,117 @@ struct functions {
     uint32_t last_generation, last_mark;
 };
 
-struct functions *functions_new(uint64_t keep_bytes)
+struct room *room_new(uint64_t keep_bytes)
 {
-    struct functions *functions = mem_new(sizeof *functions);
-    functions->keep_bytes = keep_bytes;
-    return functions;
+    struct room *room = mem_new(sizeof *room);
+    room->n_chains = FIRST_CHAINS;
+    room->chains = mem_array(room->n_chains, sizeof *room->chains);
+    room->keep_bytes = keep_bytes;
+    return room;
 }
 
-static struct function **bucket(struct functions *functions, const uint8_t *digest)
+/* ---- tasks by id ------------------------------------------------------------------------------------------------ */
+
+/* Ids that follow each other come together, and have chains that lie together. Higher bits are folded in for those that come
+ * at regular distances, as when ranks get them in turn. */
+static struct task **chain(const struct room *room, uint64_t id)
+{
+    return &room->chains[(id ^ id >> 10) & (room->n_chains - 1)];
+}
+
+static void join_chain(const struct room *room, struct task *task)
+{
+    struct task **first = chain(room, task->id);
+    task->next_in_chain = *first;
+    *first = task;
+}
+
+static void more_chains(struct room *room)
+{
+    struct task **before = room->chains;
+    size_t n = room->n_chains;
+    room->n_chains = 2 * n;
+    room->chains = mem_array(room->n_chains, sizeof *room->chains);
+    for (size_t i = 0; i < n; i++)
+        for (struct task *task = before[i], *next; task; task = next) {
+            next = task->next_in_chain;
+            join_chain(room, task);
+        }
+    mem_free(before);
+}
+
+static void enter(struct room *room, struct task *task)
+{
+    if (room->n_tasks++ == room->n_chains)
+        more_chains(room);
+    join_chain(room, task);
+}
+
+static void leave(struct room *room, const struct task *task)
+{
+    struct task **at = chain(room, task->id);
+    while (*at != task)
+        at = &(*at)->next_in_chain;
+    *at = task->next_in_chain;
+    room->n_tasks--;
+}
+
+struct task *room_task(const struct room *room, uint64_t id)
+{
+    struct task *task = *chain(room, id);
+    while (task && task->id != id)
+        task = task->next_in_chain;
+    return task;
+}
+
+/* ---- functions -------------------------------------------------------------------------------------------------- */
+
+static struct function **bucket(struct room *room, const uint8_t *digest)
 {
     uint32_t hash; /* the digest is one already */
     memcpy(&hash, digest, sizeof hash);
-    return &functions->buckets[hash % N_BUCKETS];
+    return &room->buckets[hash % N_BUCKETS];
 }
 
-static void leave_unused(struct functions *functions, struct function *f)
+static void leave_unused(struct room *room, struct function *f)
 {
-    *(f->newer ? &f->newer->older : &functions->newest) = f->older;
-    *(f->older ? &f->older->newer : &functions->oldest) = f->newer;
+    *(f->newer ? &f->newer->older : &room->newest) = f->older;
+    *(f->older ? &f->older->newer : &room->oldest) = f->newer;
     f->newer = f->older = NULL;
-    functions->kept_bytes -= f->bytes.length;
+    room->kept_bytes -= f->bytes.length;
 }
 
-static void join_unused(struct functions *functions, struct function *f)
+static void join_unused(struct room *room, struct function *f)
 {
-    f->older = functions->newest;
-    *(f->older ? &f->older->newer : &functions->oldest) = f;
-    functions->newest = f;
-    functions->kept_bytes += f->bytes.length;
+    f->older = room->newest;
+    *(f->older ? &f->older->newer : &room->oldest) = f;
+    room->newest = f;
+    room->kept_bytes += f->bytes.length;
 }
 
-static void forget_oldest(struct functions *functions)
+static void forget_oldest(struct room *room)
 {
-    struct function *f = functions->oldest;
-    leave_unused(functions, f);
-    struct function **at = bucket(functions, f->digest);
+    struct function *f = room->oldest;
+    leave_unused(room, f);
+    struct function **at = bucket(room, f->digest);
     while (*at != f)
         at = &(*at)->next;
     *at = f->next;
-    functions->free_slots = mem_grow(functions->free_slots, functions->n_free_slots + 1, sizeof(uint32_t));
-    functions->free_slots[functions->n_free_slots++] = f->slot;
+    room->free_slots = mem_grow(room->free_slots, room->n_free_slots + 1, sizeof(uint32_t));
+    room->free_slots[room->n_free_slots++] = f->slot;
     parts_clear(&f->bytes);
     mem_free(f);
 }
 
-void functions_free(struct functions *functions)
+void room_free(struct room *room)
 {
-    if (!functions)
+    if (!room)
         return;
-    while (functions->oldest)
-        forget_oldest(functions);
-    mem_free(functions->free_slots);
-    mem_free(functions);
+    while (room->oldest)
+        forget_oldest(room);
+    mem_free(room->free_slots);
+    mem_free(room->chains);
+    mem_free(room);
 }
 
 /* n bytes of a payload as parts of their own. Falls back to sharing when there is no memory for a copy. */
@@ -85,10 +147,10 @@ static void keep(struct parts *to, const struct parts *from, struct place at, ui
     bytes_unref(copy);
 }
 
-static struct function *intern(struct functions *functions, struct wire_function f, uint32_t codec,
-                               const struct parts *payload, struct place at)
+static struct function *intern(struct room *room, struct wire_function f, uint32_t codec, const struct parts *payload,
+                               struct place at)
 {
-    struct function **first = bucket(functions, f.digest);
+    struct function **first = bucket(room, f.digest);
     for (struct function *known = *first; known; known = known->next)
         if (memcmp(known->digest, f.digest, WIRE_DIGEST) == 0 && known->codec == codec)
             return known;
@@ -96,12 +158,12 @@ static struct function *intern(struct functions *functions, struct wire_function
     memcpy(new->digest, f.digest, WIRE_DIGEST);
     keep(&new->bytes, payload, at, f.length);
     new->codec = codec;
-    new->slot = functions->n_free_slots ? functions->free_slots[--functions->n_free_slots] : functions->n_slots++;
-    new->generation = ++functions->last_generation ? functions->last_generation : ++functions->last_generation;
-    new->home = functions;
+    new->slot = room->n_free_slots ? room->free_slots[--room->n_free_slots] : room->n_slots++;
+    new->generation = ++room->last_generation ? room->last_generation : ++room->last_generation;
+    new->home = room;
     new->next = *first;
     *first = new;
-    join_unused(functions, new);
+    join_unused(room, new);
     return new;
 }
 
@@ -113,7 +175,7 @@ static void use(struct function *f)
 
 static void unuse(struct function *f)
 {
-    struct functions *home = f->home; /* f may be the one to go */
+    struct room *home = f->home; /* f may be the one to go */
     if (--f->n_tasks)
         return;
     join_unused(home, f);
@@ -121,8 +183,11 @@ static void unuse(struct function *f)
         forget_oldest(home);
 }
 
+/* ---- queues ----------------------------------------------------------------------------------------------------- */
+
 static void insert_after(struct task_queue *queue, struct task *task, struct task *before)
 {
+    task->queue = queue;
     task->prev = before;
     task->next = before ? before->next : queue->first;
     *(task->prev ? &task->prev->next : &queue->first) = task;
@@ -153,6 +218,7 @@ void task_remove(struct task_queue *queue, struct task *task)
     *(task->prev ? &task->prev->next : &queue->first) = task->next;
     *(task->next ? &task->next->prev : &queue->last) = task->prev;
     task->next = task->prev = NULL;
+    task->queue = NULL;
     queue->n--;
 }
 
@@ -172,17 +238,10 @@ struct task *task_pop_last(struct task_queue *queue)
     return task;
 }
 
-struct task *task_find(const struct task_queue *queue, uint64_t id)
-{
-    struct task *task = queue->first;
-    while (task && task->id != id)
-        task = task->next;
-    return task;
-}
-
 void task_free(struct task *task)
 {
     parts_clear(&task->arguments);
+    leave(task->function->home, task);
     unuse(task->function);
     mem_free(task);
 }
@@ -193,7 +252,9 @@ void task_queue_clear(struct task_queue *queue)
         task_free(task_pop(queue));
 }
 
-void tasks_read(struct functions *functions, const struct msg *msg, struct task_queue *to)
+/* ---- messages --------------------------------------------------------------------------------------------------- */
+
+void tasks_read(struct room *room, const struct msg *msg, struct task_queue *to)
 {
     const struct wire_message *m = &msg->wire;
     assert(m->type == WIRE_TASKS);
@@ -208,13 +269,14 @@ void tasks_read(struct functions *functions, const struct msg *msg, struct task_
     for (uint32_t i = 0; i < m->tasks.n_runs; i++) {
         struct wire_run run = wire_run(m, i);
         struct function *f =
-            intern(functions, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
+            intern(room, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
         struct task *before = NULL; /* of this run: the place is looked for once */
         for (uint32_t j = 0; j < run.n_tasks; j++, index++) {
             struct task *task = mem_new(sizeof *task);
             task->function = f;
             use(f);
             task->id = wire_id(m, index);
+            enter(room, task);
             task->length = wire_length(m, index);
             task->priority = run.priority;
             task->timeout_ms = run.timeout_ms;
@@ -236,7 +298,7 @@ struct msg *tasks_write(struct task_queue *from, uint32_t n)
     struct parts payload = {0};
     struct buf head = {0};
     assert(n >= 1 && n <= from->n && n <= WIRE_MAX_ITEMS);
-    struct functions *home = from->first->function->home;
+    struct room *home = from->first->function->home;
     uint32_t mark = ++home->last_mark ? home->last_mark : ++home->last_mark;
     struct task *task = from->first;
     for (uint32_t i = 0; i < n; i++, task = task->next) { /* functions come first in the payload */

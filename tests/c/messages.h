@@ -50,11 +50,16 @@ static inline struct msg *make_tasks(uint64_t first, uint32_t n, char letter, in
     return make_run(first, n, letter, (struct wire_run){.priority = priority});
 }
 
-static inline struct msg *make_ids(enum wire_type type, unsigned flags, uint64_t id)
+static inline struct msg *make_some_ids(enum wire_type type, unsigned flags, const uint64_t *ids, uint32_t n)
 {
     struct buf head = {0};
-    wire_put_ids(&head, type, flags, &id, 1);
+    wire_put_ids(&head, type, flags, ids, n);
     return msg_new(&head, NULL);
+}
+
+static inline struct msg *make_ids(enum wire_type type, unsigned flags, uint64_t id)
+{
+    return make_some_ids(type, flags, &id, 1);
 }
 
 static inline struct msg *make_results(uint64_t first, uint32_t n)

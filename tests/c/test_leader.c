@@ -505,6 +505,30 @@ static void cancel_drops_what_has_not_begun_and_tells_what_has(void)
     end(&w);
 }
 
+static void of_many_that_are_cancelled_at_once_each_has_its_answer(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 200, 'f', 0));
+    run_one(&w, 0, 10); /* task 1; they are given many ahead */
+    uint64_t ids[200], first = begin_task(&w, 0), second = begin_task(&w, 1), third = begin_task(&w, 2);
+    for (uint32_t i = 0; i < 200; i++)
+        ids[i] = 200 - i;
+    outbox_clear(&w.out);
+    say(&w, make_some_ids(WIRE_CANCEL, 0, ids, 200));
+    struct msg *started = outbox_last(&w.out, WIRE_STARTED);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STARTED), 1);
+    CHECK_EQUAL(started->wire.count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t id = wire_id(&started->wire, i);
+        CHECK(id == first || id == second || id == third, "%llu has started", (unsigned long long)id);
+    }
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 196);
+    for (int i = 0; i < N; i++)
+        CHECK_EQUAL(in_hand(&w, i), 1);
+    end(&w);
+}
+
 static void cancel_with_kill_ends_the_worker_and_answers_cancelled(void)
 {
     struct world w;
@@ -646,6 +670,7 @@ int main(void)
     workers_that_never_start_end_the_block_with_the_reason();
     a_setup_that_raises_ends_the_block_with_the_exception();
     cancel_drops_what_has_not_begun_and_tells_what_has();
+    of_many_that_are_cancelled_at_once_each_has_its_answer();
     cancel_with_kill_ends_the_worker_and_answers_cancelled();
     cancel_with_kill_finds_a_task_that_others_wait_behind();
     recall_gives_back_what_has_not_begun();

@@ -128,10 +128,10 @@ static struct msg *make_two(void)
 /* Where a copy is refused the whole message is kept instead. */
 static void tasks_are_all_there(void)
 {
-    struct functions *functions = functions_new(0);
+    struct room *room = room_new(0);
     struct task_queue queue = {0};
     struct msg *in = make_two();
-    tasks_read(functions, in, &queue);
+    tasks_read(room, in, &queue);
     struct msg *out = tasks_write(&queue, 2);
     CHECK_EQUAL(out->payload.length, in->payload.length);
     CHECK_EQUAL(bytes_length(out->head), bytes_length(in->head));
@@ -140,7 +140,7 @@ static void tasks_are_all_there(void)
         CHECK(out->payload.v[i].p[0] == 'x', "not what it was");
     msg_unref(in);
     msg_unref(out);
-    functions_free(functions);
+    room_free(room);
 }
 
 static void ids_are_kept(void)
@@ -352,7 +352,7 @@ struct home {
     struct loop *loop;
     struct zygote zygote;
     struct runner *runner;
-    struct functions *functions;
+    struct room *room;
     struct task_queue given;
     int n_turns, n_results, n_gone;
 };
@@ -361,7 +361,7 @@ static void on_ready(void *arg, uint32_t worker)
 {
     struct home *h = arg;
     struct msg *msg = make_tasks(1, 1, 'f', 0);
-    tasks_read(h->functions, msg, &h->given);
+    tasks_read(h->room, msg, &h->given);
     msg_unref(msg);
     h->runner->ops->give(h->runner, worker, h->given.first);
 }
@@ -408,7 +408,7 @@ static void a_worker_answers_or_is_given_up(void)
     struct err err;
     struct parts setup = {0};
     struct runner_start start = {.n_workers = 1, .n_in_node = 1, .block_id = "b", .pool_id = "p", .setup = &setup};
-    struct home h = {.loop = loop_new(&err), .functions = functions_new(0)};
+    struct home h = {.loop = loop_new(&err), .room = room_new(0)};
     fake_zygote_begin(&h.zygote);
     h.runner = runner_fork_new(h.loop, &h.zygote, 1);
     h.runner->events =
@@ -422,7 +422,7 @@ static void a_worker_answers_or_is_given_up(void)
     CHECK_EQUAL(h.n_gone, refused);
     h.runner->ops->free(h.runner);
     task_queue_clear(&h.given);
-    functions_free(h.functions);
+    room_free(h.room);
     loop_free(h.loop);
 }
 

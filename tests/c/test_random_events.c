@@ -351,17 +351,22 @@ static void send_task(struct world *w)
     w->in_flight += n;
 }
 
-static void cancel_task(struct world *w)
+static void cancel_tasks(struct world *w)
 {
     if (!w->n_tasks)
         return;
-    uint64_t id = 1 + below((uint32_t)w->n_tasks);
-    if (w->book[id].where != GIVEN) /* the interchange asks a block for what is in flight there */
-        return;
+    uint64_t first = 1 + below((uint32_t)w->n_tasks), ids[8];
+    uint32_t n = 0, most = below(2) ? 1 : 8;
     bool kill = below(2);
-    w->book[id].cancelled = true;
-    w->book[id].killed |= kill;
-    put(&w->down, make_ids(WIRE_CANCEL, kill ? WIRE_KILL : 0, id));
+    for (uint64_t id = first; id < first + most && id <= w->n_tasks; id++) {
+        if (w->book[id].where != GIVEN) /* the interchange asks a block for what is in flight there */
+            continue;
+        w->book[id].cancelled = true;
+        w->book[id].killed |= kill;
+        ids[n++] = id;
+    }
+    if (n)
+        put(&w->down, make_some_ids(WIRE_CANCEL, kill ? WIRE_KILL : 0, ids, n));
 }
 
 static void pass_time(struct world *w)
@@ -386,7 +391,7 @@ static void one_event(struct world *w)
     else if (kind < 88)
         send_task(w);
     else if (kind < 92)
-        cancel_task(w);
+        cancel_tasks(w);
     else if (kind < 94 && !w->recalled) { /* one at a time, as the protocol has it */
         w->recalled = true;
         put(&w->down, msg_bare(WIRE_RECALL, 0, 1 + below(6)));

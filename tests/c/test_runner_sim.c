@@ -11,7 +11,7 @@ enum kind { STANDS, READY, RESULT, GONE };
 struct world {
     struct loop *loop;
     struct runner *runner;
-    struct functions *functions;
+    struct room *room;
     uint64_t last_id;
     int64_t began_us;
     struct {
@@ -99,7 +99,7 @@ static void begin(struct world *w, uint32_t n_workers)
     struct err err;
     memset(w, 0, sizeof *w);
     w->loop = loop_new(&err);
-    w->functions = functions_new(0);
+    w->room = room_new(0);
     w->runner = runner_sim_new(w->loop, n_workers, "3.11.7");
     w->runner->events = (struct runner_events){on_stands, on_failed, on_ready, on_setup_raised, on_result, on_gone, w};
 }
@@ -107,7 +107,7 @@ static void begin(struct world *w, uint32_t n_workers)
 static void end(struct world *w)
 {
     w->runner->ops->free(w->runner);
-    functions_free(w->functions);
+    room_free(w->room);
     loop_free(w->loop);
 }
 
@@ -127,7 +127,7 @@ static void give_bytes(struct world *w, uint32_t worker, const void *arguments, 
     parts_add(&payload, all, bytes_data(all), bytes_length(all));
     bytes_unref(all);
     struct msg *msg = msg_new(&head, &payload);
-    tasks_read(w->functions, msg, &queue);
+    tasks_read(w->room, msg, &queue);
     msg_unref(msg);
     w->runner->ops->give(w->runner, worker, queue.first);
     task_queue_clear(&queue); /* what the runner needs of it, it has taken */
