@@ -520,9 +520,11 @@ static void on_cancel(struct leader *l, const struct msg *msg)
 static void on_recall(struct leader *l, uint32_t wanted)
 {
     struct task_queue back = {0};
-    for (uint32_t i = 0; i < l->settings.n_workers && l->queue.n < wanted; i++)
-        if (l->workers[i].given.n > 1)
-            take_back(l, &l->workers[i]);
+    for (uint32_t depth = PREFETCH_MOST_DEPTH; depth > 1; depth--)
+        for (struct worker *w = l->by_depth[depth].first, *next; w && l->queue.n < wanted; w = next) {
+            next = w->next; /* it goes to another list */
+            take_back(l, w);
+        }
     while (back.n < wanted && l->queue.n)
         task_push_front(&back, task_pop_last(&l->queue));
     if (back.n)
