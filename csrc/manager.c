@@ -31,6 +31,7 @@ struct manager {
     struct room *room;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
+    uint64_t task_us; /* what tasks take, for each worker of theirs, summed */
     uint64_t asked; /* tasks that ranks were asked for and have not answered about */
     uint64_t told_workers, told_capacity;
     bool told, draining, drain_heard;
@@ -122,7 +123,7 @@ static void balance(struct manager *m)
     uint64_t wanted = share ? share : 1;
     wanted -= wanted < m->asked ? wanted : m->asked;
     bool in_vain = wanted > 0;
-    for (int ring = ROOM; ring <= FULL; ring++)
+    for (int ring = ROOM; ring <= AHEAD; ring++)
         for (struct rank *r = m->rings.of[ring].first; r && wanted; r = r->next) {
             if (!r->ahead || r->recalled)
                 continue;
@@ -155,16 +156,13 @@ static void flush_results(struct manager *m)
 
 static void tell_credit(struct manager *m, bool always)
 {
-    double busy_us = 0;
     uint64_t capacity = m->state == RUNNING ? m->capacity : 0;
     uint64_t difference = capacity > m->told_capacity ? capacity - m->told_capacity : m->told_capacity - capacity;
     bool differs = !m->told || m->n_workers != m->told_workers || difference > m->told_capacity / 4;
     if (!differs && !always)
         return;
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++)
-        busy_us += (double)m->ranks[i].task_us * m->ranks[i].n_workers;
     struct buf head = {0};
-    uint32_t task_us = m->n_workers ? (uint32_t)(busy_us / (double)m->n_workers) : 0;
+    uint32_t task_us = m->n_workers ? (uint32_t)(m->task_us / m->n_workers) : 0;
     wire_put_credit(&head, capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity, (uint32_t)m->n_workers, task_us,
                     m->draining);
     m->told = true;
@@ -269,13 +267,14 @@ static void on_node(struct manager *m, struct rank *r, const struct msg *msg)
     send_register(m);
 }
 
-static void on_credit(struct manager *m, struct rank *r, const struct msg *msg)
+static void has_credit(struct manager *m, struct rank *r, uint32_t capacity, uint32_t n_workers, uint32_t task_us)
 {
-    m->n_workers += msg->wire.credit.n_workers - (uint64_t)r->n_workers;
-    m->capacity += msg->wire.count - (uint64_t)r->capacity;
-    r->n_workers = msg->wire.credit.n_workers;
-    r->capacity = msg->wire.count;
-    r->task_us = msg->wire.credit.task_us;
+    m->n_workers += n_workers - (uint64_t)r->n_workers;
+    m->capacity += capacity - (uint64_t)r->capacity;
+    m->task_us += (uint64_t)task_us * n_workers - (uint64_t)r->task_us * r->n_workers;
+    r->n_workers = n_workers;
+    r->capacity = capacity;
+    r->task_us = task_us;
     rings_place(&m->rings, r);
 }
 
@@ -337,10 +336,7 @@ static void on_rank_bye(struct manager *m, struct rank *r, const struct msg *msg
         return;
     r->bye = true;
     m->n_bye++;
-    m->n_workers -= r->n_workers;
-    m->capacity -= r->capacity;
-    r->n_workers = r->capacity = 0;
-    rings_place(&m->rings, r);
+    has_credit(m, r, 0, 0, 0);
     if (m->state != STOPPING) {
         char *reason = mem_text_n(msg->wire.text.p, msg->wire.text.n);
         if (msg->wire.count == WIRE_SETUP_RAISED)
@@ -362,7 +358,7 @@ void manager_on_rank(struct manager *m, uint32_t rank, struct msg *msg, int64_t 
         on_node(m, r, msg);
         break;
     case WIRE_CREDIT:
-        on_credit(m, r, msg);
+        has_credit(m, r, msg->wire.count, msg->wire.credit.n_workers, msg->wire.credit.task_us);
         recall_answered(m, r);
         break;
     case WIRE_RESULTS:
@@ -471,7 +467,7 @@ static void on_recall(struct manager *m, uint64_t wanted)
         to_interchange(m, tasks_write(&back, back.n));
         return;
     }
-    for (int ring = ROOM; ring <= FULL; ring++)
+    for (int ring = ROOM; ring <= AHEAD; ring++)
         for (struct rank *r = m->rings.of[ring].first; r && waiting < wanted; r = r->next) {
             if (r->in_flight <= r->n_workers || r->recalled)
                 continue;

@@ -10,7 +10,9 @@ static enum ring ring_of(const struct rank *r)
         return IDLE;
     /* What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more. */
     uint32_t ahead = r->capacity > r->n_workers ? r->capacity - r->n_workers : 0;
-    return r->in_flight < r->capacity && r->in_flight <= r->n_workers + ahead / 2 ? ROOM : FULL;
+    if (r->in_flight < r->capacity && r->in_flight <= r->n_workers + ahead / 2)
+        return ROOM;
+    return r->in_flight > r->n_workers ? AHEAD : FULL;
 }
 
 static void leave(struct rings *rings, struct rank *r)

@@ -8,7 +8,8 @@
 
 #include "wire.h"
 
-enum ring { NOWHERE, IDLE, ROOM, FULL }; /* has workers that wait; has credit worth a message; has neither */
+/* IDLE: has workers that wait. ROOM: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
+enum ring { NOWHERE, IDLE, ROOM, AHEAD, FULL };
 
 struct rank {
     uint32_t index;

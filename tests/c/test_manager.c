@@ -154,6 +154,19 @@ static void its_credit_is_the_sum(void)
     end(&w);
 }
 
+static void what_tasks_take_is_the_mean_over_workers_as_they_come_and_go(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_rank(&w, 0, make_credit(4, 4, 1000));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.task_us, (4 * 1000 + 2 * 50 + 2 * 50) / 8);
+    from_rank(&w, 1, make_credit(0, 0, 50));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.task_us, (4 * 1000 + 2 * 50) / 6);
+    from_rank(&w, 2, make_credit(1, 1, UINT32_MAX));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.task_us, (4 * 1000ull + UINT32_MAX) / 5);
+    end(&w);
+}
+
 static void tasks_are_shared_out_evenly_waiting_workers_first(void)
 {
     struct world w;
@@ -505,6 +518,7 @@ int main(void)
     quiet();
     it_registers_when_every_rank_stands_and_starts_them_when_welcome();
     its_credit_is_the_sum();
+    what_tasks_take_is_the_mean_over_workers_as_they_come_and_go();
     tasks_are_shared_out_evenly_waiting_workers_first();
     a_result_is_a_new_credit();
     results_of_one_turn_go_up_in_one_message();
