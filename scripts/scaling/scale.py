@@ -106,7 +106,26 @@ def growth(quick: bool) -> object:
         "leader, by workers": in_c["leader-workers"],
     }
     queues: dict[str, Line] = {"interchange": core["queue"], "leader": in_c["leader-queue"]}
-    for title, lines in (("By size, us for a task", scale), ("By tasks that wait, us for a task", queues)):
+    events: dict[str, Line] = {
+        "leader, by workers: a task with a timeout": in_c["leader-timed"],
+        "leader, by workers: a task out of time": in_c["leader-late"],
+        "leader, by workers: cancel of a task that runs": in_c["leader-cancel-running"],
+        "leader, by workers: RECALL of none": in_c["leader-recall"],
+        "manager, by ranks: CREDIT": in_c["manager-credit"],
+        "manager, by ranks: a task that moves": in_c["manager-balance"],
+    }
+    cancels: dict[str, Line] = {
+        "leader, one in a message": in_c["leader-cancel-one"],
+        "leader, 1,000": in_c["leader-cancel-many"],
+        "manager, one in a message": in_c["manager-cancel-one"],
+        "manager, 1,000": in_c["manager-cancel-many"],
+    }
+    for title, lines in (
+        ("By size, us for a task", scale),
+        ("By tasks that wait, us for a task", queues),
+        ("What is not every task's, us", events),
+        ("Cancel, by tasks that wait, us for a task", cancels),
+    ):
         sizes = sorted({size for line in lines.values() for size, _ in line})
         found = [{name: us for name, line in lines.items() for at, us in line if at == size} for size in sizes]
         show(title, [{"size": size, **figures} for size, figures in zip(sizes, found, strict=True)])
@@ -117,7 +136,7 @@ def growth(quick: bool) -> object:
         (docs / "scaling-queue.svg").write_text(plot("What a task costs, by queue", "tasks that wait", us, queues))
     ranks = [rows.simulated(r, 256, 10 if quick else 40, 0.5) for r in ((1, 4) if quick else (1, 4, 16, 64))]
     show("By ranks: 256 simulated workers each, tasks of 0.5 s", ranks)
-    return {"size": scale, "queue": queues, "ranks": ranks}
+    return {"size": scale, "queue": queues, "events": events, "cancels": cancels, "ranks": ranks}
 
 
 EXPERIMENTS = {"row13": row13, "row14": row14, "queue": queue, "growth": growth}
