@@ -21,6 +21,7 @@ Data: TypeAlias = "Buffer | Segment"
 
 _birth = threading.Lock()  # of Conditions
 _PENDING, _RUNNING, _FINISHED = _base.PENDING, _base.RUNNING, _base.FINISHED
+_OVER = (_FINISHED, _base.CANCELLED, _base.CANCELLED_AND_NOTIFIED)
 _VALUE, _RAISED = int(Status.VALUE), int(Status.RAISED)  # an enum's member costs as much as a call to look up
 
 
@@ -94,15 +95,29 @@ class Future(StandardFuture[Any]):
 
     def _finished(self) -> bool:
         with _birth:  # what is made on demand is made before this, or after: then it sees the state
-            if self._lazy is None:
+            lazy = self._lazy
+            if lazy is None or "condition" not in lazy:
                 self._state = _FINISHED
-                return False
+                bells = lazy.pop("bells", ()) if lazy else ()
+                lazy = None
+        if lazy is None:
+            for bell in bells:
+                bell.release()
+            return False
         with self._condition:  # as_completed and wait hold all their futures' while they count: the state is set within
             self._state = _FINISHED
             for waiter in self._waiters:
                 waiter.add_exception(self) if self._failed() else waiter.add_result(self)
             self._condition.notify_all()
+        self._ring()
         return bool(self._done_callbacks)
+
+    def _ring(self) -> None:
+        """Who waits in ``result`` or ``exception`` looks at the state."""
+        with _birth:
+            bells = self._lazy.pop("bells", ()) if self._lazy else ()
+        for bell in bells:
+            bell.release()
 
     def drop(self) -> bool:
         """It is cancelled. True: call ``run_callbacks``."""
@@ -112,6 +127,7 @@ class Future(StandardFuture[Any]):
             for waiter in self._waiters:
                 waiter.add_cancelled(self)
             self._condition.notify_all()
+        self._ring()
         return bool(self._done_callbacks)
 
     def _remove_segment(self) -> None:
@@ -170,8 +186,16 @@ class Future(StandardFuture[Any]):
         return self._exception
 
     def _wait(self, timeout: float | None) -> None:
-        with self._condition:
-            self._condition.wait_for(self.done, timeout)
+        """Until it is done. A lock of its own is half of what a Condition does, and all that is needed here."""
+        bell = threading.Lock()
+        bell.acquire()
+        with _birth:
+            if self._state in _OVER:
+                return
+            if self._lazy is None:
+                self._lazy = {}
+            self._lazy.setdefault("bells", []).append(bell)
+        bell.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX)))
 
     def cancel(self, *, kill: bool = False) -> bool:
         """Cancel the task unless it has started; waits until that is known, a round trip. True: it will never run.

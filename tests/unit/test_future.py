@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -62,6 +63,34 @@ def test_nobody_misses_the_end_whenever_they_begin_to_wait() -> None:
         for thread in threads:
             thread.join()
         assert got == [5, 5, 5]
+
+
+@pytest.mark.parametrize("with_a_callback", [False, True])
+def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: bool) -> None:
+    ends: list[Callable[[Future], object]] = [lambda f: finish(f, 5), lambda f: f.fail(KeyError()), lambda f: f.drop()]
+    for end in ends:
+        future = Future(1, Owner())
+        if with_a_callback:
+            future.add_done_callback(lambda f: None)
+        started = threading.Barrier(4)
+        told: list[Any] = []
+
+        def wait(future: Future = future, started: threading.Barrier = started, told: list[Any] = told) -> None:
+            started.wait()
+            try:
+                told.append(future.result(10))
+            except (KeyError, concurrent.futures.CancelledError) as e:
+                told.append(type(e))
+
+        threads = [threading.Thread(target=wait) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        started.wait()
+        end(future)
+        for thread in threads:
+            thread.join()
+        assert len(told) == 3
+        assert len(set(told)) == 1
 
 
 def test_callbacks_run_once_before_and_after() -> None:
