@@ -10,10 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from . import memory
 from .peers import WORKERS
-from .peers.bench import Bench
+from .peers.bench import Bench, Experiment
 from .processes import CpuMeter, forget_peak, peak_bytes, resident_bytes
 from .tasks import double, same, sleep, wait_for, where, where_with_numpy
 
@@ -154,7 +155,12 @@ def workers_numpy(bench: Bench, size: float) -> Figures:
     return memory.of_workers(bench, 32, where_with_numpy)
 
 
-MEASURES: dict[str, Callable[[Bench, float], Figures]] = {
+def at_scale(experiment: Experiment, size: float) -> Figures:
+    """What it measures itself."""
+    return experiment(size)
+
+
+MEASURES: dict[str, Callable[[Any, float], Figures]] = {
     measure.__name__: measure
     for measure in (
         start,
@@ -169,5 +175,6 @@ MEASURES: dict[str, Callable[[Bench, float], Figures]] = {
         queue,
         workers,
         workers_numpy,
+        at_scale,
     )
 }

@@ -25,7 +25,9 @@ from .peers import (
     PROCESSES,
     SERIALIZING,
     THREADS,
+    blocks,
     in_parsl,
+    simulated,
     with_workers,
 )
 
@@ -41,6 +43,7 @@ class Row:
     peers: tuple[str, ...]
     must: tuple[Goal, ...] = ()
     dream: tuple[Goal, ...] = ()
+    quick: bool = True  # it has a place in two minutes
 
     @property
     def goals(self) -> tuple[Goal, ...]:
@@ -175,6 +178,29 @@ ROWS = (
         dream=(Goal(POOL_DEFAULT, "s to first result", 0.5, at_most=True),),
     ),
     Row(
+        "13",
+        "simulated workers under one interchange, 10 tasks of a second each",
+        "at_scale",
+        ("tasks/s", "workers"),
+        (simulated(262_144), simulated(1_048_576)),
+        must=(Goal(simulated(262_144), "tasks/s", 20_000),),
+        dream=(Goal(simulated(1_048_576), "workers", 1_048_576),),
+        quick=False,
+    ),
+    Row(
+        "14",
+        "blocks connected, tasks spread over them",
+        "at_scale",
+        ("tasks/s",),
+        (blocks(1), blocks(1000), blocks(10_000), blocks(1, curve=True), blocks(1000, curve=True)),
+        must=(
+            Goal(blocks(1000), "tasks/s", 0.8, blocks(1)),
+            Goal(blocks(1000, curve=True), "tasks/s", 0.8, blocks(1, curve=True)),
+        ),
+        dream=(Goal(blocks(10_000), "tasks/s", 0.8, blocks(1)),),
+        quick=False,
+    ),
+    Row(
         "workers",
         "what a worker costs: its share of memory (PSS)",
         "workers",
@@ -193,7 +219,8 @@ ROWS = (
 
 def chosen(numbers: str, words: str, quick: bool) -> list[Row]:
     """Rows of these numbers, with those of their peers whose names have one of the words; both are lists with commas,
-    and empty for all. ``quick``: where no word is given, only peers that a goal speaks of. Raises ValueError."""
+    and empty for all. ``quick``: where no number is given only rows that are, and where no word is, only peers that a
+    goal speaks of. Raises ValueError."""
     known = list(dict.fromkeys(row.number for row in ROWS))
     wanted = _listed(numbers) or known
     parts = _listed(words.lower())
@@ -210,7 +237,7 @@ def chosen(numbers: str, words: str, quick: bool) -> list[Row]:
             peers = tuple(peer for peer in row.peers if any(part in peer.lower() for part in parts))
         else:
             peers = row.needed() if quick else row.peers
-        if row.number in wanted and peers:
+        if row.number in wanted and peers and (row.quick or not quick or numbers):
             rows.append(replace(row, peers=peers))
     return rows
 

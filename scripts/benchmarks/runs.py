@@ -18,7 +18,6 @@ from .peers import PEERS, Peer
 from .processes import BENCH_PID, descendants
 
 SCRIPTS = Path(__file__).parents[1]
-TIMEOUT_S = 120
 END_S = 10  # for a run that is broken off to end by itself
 GRACE_S = 1.0  # for what it leaves behind to end by itself
 
@@ -43,9 +42,9 @@ def run(name: str, measure: str, size: float) -> dict[str, float]:
             start_new_session=True,  # Ctrl-C is for the bench
         )
         try:
-            out, err = process.communicate(timeout=TIMEOUT_S)
+            out, err = process.communicate(timeout=peer.timeout_s)
         except subprocess.TimeoutExpired:
-            raise FailedError(f"no answer after {TIMEOUT_S} s") from None
+            raise FailedError(f"no answer after {peer.timeout_s} s") from None
         finally:
             if process.poll() is None:
                 _break_off(process)

@@ -1,7 +1,7 @@
 """Plays blocks: each a connection of its own to a real interchange, over the real wire, that answers tasks at once.
 
-``python blocks.py SPEC`` plays until the interchange stops them all, and prints what it saw as JSON. One process plays
-many, since a pool of one node each would be too much for one machine.
+``python -m scaling.blocks SPEC`` plays until the interchange stops them all, and prints what it saw as JSON. One
+process plays many, since a pool of one node each would be too much for one machine.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from xse.frames import Frames
 from xse.stream import Stream
 from xse.version import VERSION
 
+PACKAGE = Path(__file__).parent
 PERIOD_S = 1.0  # how often it is looked whether a heartbeat is due
 
 
@@ -206,7 +207,10 @@ class Players:
             part = {**asdict(spec), "first": first, "n_blocks": min(self.MOST, spec.n_blocks - first)}
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, str(Path(__file__)), json.dumps(part)], stdout=subprocess.PIPE, text=True
+                    [sys.executable, "-m", f"{PACKAGE.name}.blocks", json.dumps(part)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "PYTHONPATH": f"{PACKAGE.parent}:{os.environ.get('PYTHONPATH', '')}"},
                 )
             )
 

@@ -6,11 +6,11 @@ import random
 import time
 from array import array
 
-from source import ARGUMENTS, DIGEST, FUNCTION, MOST_TASKS
-
 from xse import wire
 from xse.frames import Frames
 from xse.interchange.core import Core, ToBlock
+
+from .source import ARGUMENTS, DIGEST, FUNCTION, MOST_TASKS
 
 WORKERS = 64  # of a block
 

@@ -17,16 +17,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from blocks import Players, Spec
-from pool import SimulatedPool
-from processes import cpu_s, pss_bytes, total_cpu_s
-from source import FUNCTION, Source, configuration
-
 from xse import PoolExecutor, commands
 from xse.client import Client
 from xse.keys import new_block_keys, new_server_keys
 from xse.payload import Function
 from xse.scratch import make_scratch
+
+from .blocks import Players, Spec
+from .pool import SimulatedPool
+from .processes import cpu_s, pss_bytes, total_cpu_s
+from .source import FUNCTION, Source, configuration
 
 Figures = dict[str, float]
 

@@ -69,9 +69,9 @@ def test_a_measure_gives_figures(mpi: str, tmp_path: Path, peer: str, measure: s
 def test_an_experiment_of_growth_gives_figures(any_mpi: str, tmp_path: Path, experiment: str) -> None:
     """Its rows check each result."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import json, brain, rows; print(json.dumps({experiment}))"],
+        [sys.executable, "-c", f"import json; from scaling import brain, rows; print(json.dumps({experiment}))"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS / "scaling")},
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
         capture_output=True,
         text=True,
         timeout=120,

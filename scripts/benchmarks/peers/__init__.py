@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .bench import Bench
+from .bench import Bench, Experiment
 
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Peer:
-    """``module.function(workers, **options)`` is a context manager that gives a Bench."""
+    """``module.function(workers, **options)`` is a context manager that gives a Bench, or an Experiment."""
 
     module: str
     function: str = "open_bench"
@@ -26,8 +26,9 @@ class Peer:
     packages: str = ""  # an environment whose packages it sees, too
     mpi: bool = False  # is started by mpiexec, with a rank for the script and one for each worker
     settings: Mapping[str, str] = field(default_factory=dict)  # environment variables
+    timeout_s: int = 120
 
-    def opener(self) -> Callable[[], AbstractContextManager[Bench]]:
+    def opener(self) -> Callable[[], AbstractContextManager[Bench | Experiment]]:
         """Imports what the peer needs; what is returned opens it."""
         module = importlib.import_module(f"{__name__}.{self.module}")
         return functools.partial(getattr(module, self.function), self.workers, **self.options)
@@ -83,6 +84,15 @@ POOL_8_RANKS = f"{POOL}, 8 ranks"
 POOL_32_NUMPY_EACH = f"{with_workers(POOL, 32)} that import numpy"
 POOL_32_NUMPY_ONCE = f"{with_workers(POOL, 32)}, numpy preloaded"
 
+
+def simulated(n: int) -> str:
+    return f"xse, {n:,} simulated workers"
+
+
+def blocks(n: int, curve: bool = False) -> str:
+    return f"xse, {f'{n:,} blocks' if n > 1 else 'one block'}{', encrypted TCP' if curve else ''}"
+
+
 for log in (True, False):
     for executor, name in {
         EXECUTOR: "xse",
@@ -101,3 +111,7 @@ for n in (1, 32, 64, 512):
     PEERS[with_workers(POOL, n)] = replace(PEERS[POOL], workers=n)
 PEERS[POOL_32_NUMPY_EACH] = Peer("xse_pool", workers=32, packages="numpy")
 PEERS[POOL_32_NUMPY_ONCE] = Peer("xse_pool", workers=32, packages="numpy", options={"preload": ["numpy"]})
+for n in (262_144, 1_048_576):
+    PEERS[simulated(n)] = Peer("at_scale", "open_simulated", {"ranks": 64}, workers=n, timeout_s=600)
+for n, curve in ((1, False), (1000, False), (10_000, False), (1, True), (1000, True)):
+    PEERS[blocks(n, curve)] = Peer("at_scale", "open_blocks", {"blocks": n, "curve": curve}, timeout_s=300)

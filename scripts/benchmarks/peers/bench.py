@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+#: In place of a bench, where the tasks are not the bench's to choose: how much of it, to figures by name.
+Experiment: TypeAlias = Callable[[float], dict[str, float]]
 
 
 def _no_map(fn: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import rows
-from brain import us_a_task
-from plot import Line, plot
-
 from xse import launch
+
+from . import rows
+from .brain import us_a_task
+from .plot import Line, plot
 
 ROOT = Path(__file__).parents[2]
 DECADES = (1, 10, 100, 1000, 10_000)
