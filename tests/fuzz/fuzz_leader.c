@@ -182,7 +182,7 @@ static void step(struct world *w, struct feed *f)
     else if (op < 240) {
         w->now_us += (int64_t)feed_u32(f) * 1000;
         leader_on_tick(w->leader, w->now_us);
-        MUST(leader_deadline_us(w->leader) > 0);
+        MUST(leader_deadline_us(w->leader) > w->now_us); /* else the loop would turn without rest */
     } else if (op < 242 && !w->fake.freed)
         e->failed(e->arg, "the runner failed");
     else
