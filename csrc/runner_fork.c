@@ -17,7 +17,9 @@
 #include "relay.h"
 
 #define END_GRACE_MS 300 /* for workers that wait to leave by themselves: exit handlers, buffers */
+#ifndef READ_SIZE /* tests/fuzz has a smaller one, so that answers that are larger are cheap */
 #define READ_SIZE (256u << 10)
+#endif
 #define WRITE_SIZE 64 /* iovecs in one write */
 #define SOCKET_BUFFER (1 << 20)
 /* Forks under way. Each is an order with four descriptors, of which the kernel lets a user have only so many in flight; and

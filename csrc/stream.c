@@ -13,8 +13,10 @@
 
 #include "mem.h"
 
+#ifndef BUFFER /* tests/fuzz has smaller ones, so that messages that are larger are cheap */
 #define BUFFER (256u << 10) /* smaller messages are read many at a time */
 #define CHUNK (64u << 20) /* a large payload is taken in pieces, so that a length alone takes no memory */
+#endif
 #define READS 16 /* at a time; then others have their turn */
 #define WRITE_SIZE 64 /* iovecs in one write */
 #define BUSY_BYTES 8192 /* in the kernel's count: some ten small messages */

@@ -65,11 +65,11 @@ static void write_up(struct process *p, const void *bytes, size_t n)
 
 static void answer(struct world *w, struct process *p, uint8_t op)
 {
-    static const uint8_t bytes[3 << 16];
+    static const uint8_t bytes[256 * (READ_SIZE / 128)];
     uint32_t length = feed_byte(&w->feed), status = feed_byte(&w->feed);
     struct up up = {.kind = op % 16 ? UP_RESULT : UP_SETUP_RAISED, .status = status % 10, .time_us = length};
     if (op & 32) /* it may be larger than what is read at once */
-        length *= 1024;
+        length *= READ_SIZE / 128;
     up.length = length;
     write_up(p, &up, sizeof up);
     if (op & 16) /* cut short; what comes next may complete it, or not */

@@ -9,7 +9,7 @@
 #include "limit.h"
 #include "stream.h"
 
-#define MOST_BYTES (1u << 20) /* of one input */
+#define MOST_BYTES (16 * BUFFER) /* of one input */
 
 struct world {
     struct loop *loop;
@@ -49,7 +49,8 @@ static bool turn(void *arg)
     struct world *w = arg;
     int waiting = 0;
     w->cut = w->cut * 1103515245u + 12345u; /* as in C's own example of rand */
-    size_t n = w->wire.n - w->sent, most = w->cut >> 16 & 1 ? 1 + (w->cut >> 20) % 64 : 1 + (w->cut >> 8) % 300000;
+    size_t n = w->wire.n - w->sent,
+           most = w->cut >> 16 & 1 ? 1 + (w->cut >> 20) % 64 : 1 + (w->cut >> 8) % (BUFFER + BUFFER / 4);
     if (n && !w->ended) {
         ssize_t got = send(w->fds[1], w->wire.p + w->sent, n < most ? n : most, MSG_DONTWAIT | MSG_NOSIGNAL);
         w->sent += got > 0 ? (size_t)got : 0;
@@ -60,13 +61,12 @@ static bool turn(void *arg)
     return true;
 }
 
+/* A BYE with an exception: the head that is made soonest, of those that have a payload. */
 static void put_message(struct world *w, size_t n_payload, uint8_t fill)
 {
-    struct wire_results results = {0};
     struct buf head = {0};
-    wire_results_add(&results, fill, (uint32_t)n_payload, 0, WIRE_VALUE);
-    wire_results_finish(&results, &head);
-    wire_results_free(&results);
+    struct wire_text reason = {"raised, and somebody said why", fill % 30};
+    wire_put_text(&head, WIRE_BYE, WIRE_SETUP_RAISED, reason, n_payload);
     buf_put(&w->wire, head.p, head.n);
     buf_free(&head);
     memset(buf_room(&w->wire, n_payload), fill, n_payload);
@@ -85,7 +85,7 @@ static void assemble(struct world *w, struct feed *f)
         } else if (op < 254)
             put_message(w, n, op);
         else
-            put_message(w, n << 12, op); /* larger than the buffer, at times */
+            put_message(w, n * (BUFFER / 16), op); /* larger than the buffer, at times, and than a chunk */
     }
 }
 
@@ -113,8 +113,9 @@ static size_t read_whole(const struct buf *wire, bool *rubbish)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct buf wire; /* its memory is used again */
     struct feed feed = {data, data + size};
-    struct world w = {0};
+    struct world w = {.wire = wire};
     struct err err;
     bool rubbish;
     assemble(&w, &feed);
@@ -123,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(w.loop);
     w.stream = stream_new(w.loop, w.fds[0], &(struct stream_events){on_message, on_ended, &w});
     loop_add_source(w.loop, &(struct loop_source){.turn = turn, .arg = &w});
-    limit_begin(4u << 20);
+    limit_begin(12 * BUFFER);
     loop_run(w.loop);
     bool refused = limit_end();
     size_t whole = read_whole(&w.wire, &rubbish);
@@ -134,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stream_close(w.stream, 0);
     close(w.fds[1]);
     loop_free(w.loop);
-    buf_free(&w.wire);
+    wire = w.wire;
+    wire.n = 0;
     return 0;
 }

@@ -1,5 +1,5 @@
 """A byte stream, good messages and rubbish, cut anywhere, to xse.stream: what arrives is what a reader of the whole
-would have found. The buffer is small here, so that messages larger than it are cheap."""
+would have found. The buffer is small here, so that messages larger than it are cheap: what costs is each piece."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ with atheris.instrument_imports(include=["xse.stream"]):
 from tests.fuzz.feed import Feed
 from xse import wire
 
-stream.BUFFER = 256
-stream.CHUNK = 1024
-wire.MAX_HEAD = 4096
+stream.BUFFER = 128
+stream.CHUNK = 256
+wire.MAX_HEAD = 1024
 
 
 class Pieces:
@@ -48,7 +48,7 @@ def assemble(feed: Feed) -> bytes:
     while feed:
         op = feed.byte()
         n = feed.byte()
-        parts.append(feed.bytes(n) if op < 128 else good(n if op < 220 else n * 16, op))
+        parts.append(feed.bytes(n) if op < 128 else good(n if op < 220 else n * 4, op))
     return b"".join(parts)
 
 
