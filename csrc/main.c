@@ -28,6 +28,7 @@
 #include "zlink.h"
 
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
+#define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */
 #define LINGER_MS 1000
 
 struct pool {
@@ -43,7 +44,9 @@ struct pool {
     int signals;
     char host[256], pool_id[17];
     int exit_code;
-    bool orderly, leader_is_over;
+    bool leader_is_over;
+    bool orderly; /* every rank has said BYE */
+    bool failed; /* the block ends otherwise than it was asked to */
     /* rank 0 */
     struct manager *manager;
     struct link *link;
@@ -165,6 +168,7 @@ static void block_over(void *arg, int exit_code, bool orderly, const char *reaso
     struct pool *pool = arg;
     pool->exit_code = exit_code || !orderly;
     pool->orderly = orderly;
+    pool->failed = pool->exit_code;
     if (exit_code && *reason)
         fprintf(stderr, "xse-pool: %s\n", reason);
     loop_end(pool->loop);
@@ -177,8 +181,10 @@ static void on_rank_message(void *arg, uint32_t from, struct msg *msg)
         manager_on_rank(pool->manager, from, msg, now_us(pool));
         return;
     }
-    if (pool->leader_is_over && msg->wire.type == WIRE_STOP && !is_rank_0(pool))
+    if (pool->leader_is_over && msg->wire.type == WIRE_STOP && !is_rank_0(pool)) {
+        pool->failed = msg->wire.count;
         loop_end(pool->loop); /* the block is over: see manager.c */
+    }
     leader_on_message(pool->leader, msg, now_us(pool));
     if (msg->wire.type == WIRE_START && pool->zygote && pool->runner)
         runner_fork_watch_zygote(pool->runner, msg->wire.start.heartbeat_period_ms * INT64_C(1000),
@@ -370,7 +376,7 @@ static void free_pool(struct pool *pool)
         fflush(NULL);
         _exit(pool->exit_code);
     }
-    mpx_close(pool->mpx, FINALIZE_TIMEOUT_S, pool->exit_code);
+    mpx_close(pool->mpx, pool->failed ? FINALIZE_FAILED_S : FINALIZE_TIMEOUT_S, pool->exit_code);
     leader_free(pool->leader);
     manager_free(pool->manager);
     logfile_close(pool->log);

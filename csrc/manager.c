@@ -197,6 +197,7 @@ static void over(struct manager *m)
 {
     struct buf head = {0};
     bool orderly = m->n_bye == m->settings.n_ranks;
+    bool failed = m->bye != WIRE_ASKED && m->bye != WIRE_DRAINED;
     const char *reason = m->reason ? m->reason : "";
     if (m->state == OVER)
         return;
@@ -204,12 +205,12 @@ static void over(struct manager *m)
     if (m->state_before_stop == GATHERING) /* so that the interchange knows whose BYE this is */
         send_register(m);
     for (uint32_t i = 0; i < m->settings.n_ranks; i++) /* ranks leave MPI together: nobody may wait there for long */
-        to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, 0));
+        to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, failed));
     wire_put_text(&head, WIRE_BYE, m->bye, (struct wire_text){reason, (uint32_t)strlen(reason)}, m->exception.length);
     to_interchange(m, msg_new(&head, &m->exception));
     m->state = OVER;
     log_info("block_over code=%d orderly=%d reason=\"%s\"", m->bye, orderly, reason);
-    m->host.over(m->host.arg, m->bye == WIRE_ASKED || m->bye == WIRE_DRAINED ? 0 : 1, orderly, reason);
+    m->host.over(m->host.arg, failed, orderly, reason);
 }
 
 /* Every rank has said BYE. A block that drains waits, besides, for the interchange to have heard so: then no task is under

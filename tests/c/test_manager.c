@@ -375,6 +375,7 @@ static void asked_to_stop_it_stops_all_ranks_and_says_bye_last(void)
     CHECK_EQUAL(w.over, 1);
     CHECK_EQUAL(w.exit_code, 0);
     CHECK_EQUAL(w.orderly, 1);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_STOP)->wire.count, 0);
     CHECK_EQUAL(w.out.v[w.out.n - 1]->wire.type, WIRE_BYE);
     end(&w);
 }
@@ -452,6 +453,7 @@ static void without_the_interchange_the_block_ends(void)
     bye_from_all(&w);
     CHECK_EQUAL(w.over, 1);
     CHECK_EQUAL(w.exit_code, 1);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_STOP)->wire.count, 1); /* the ranks are told that it failed */
     CHECK_EQUAL(sent_to(&w, UP, WIRE_BYE), 0);
     end(&w);
 }
