@@ -29,6 +29,7 @@
 
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
 #define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */
+#define FORSAKEN_US 3000000 /* for a rank that has failed to hear the last STOP; then its manager is gone */
 #define LINGER_MS 1000
 
 struct pool {
@@ -39,12 +40,12 @@ struct pool {
     struct zygote *zygote;
     struct runner *runner;
     struct leader *leader;
-    struct loop_timer leader_timer, manager_timer;
+    struct loop_timer leader_timer, manager_timer, forsaken;
     struct loop_source source;
     int signals;
     char host[256], pool_id[17];
     int exit_code;
-    bool leader_is_over;
+    bool started, leader_is_over;
     bool orderly; /* every rank has said BYE */
     bool failed; /* the block ends otherwise than it was asked to */
     /* rank 0 */
@@ -136,12 +137,22 @@ static void end_runner(void *arg)
     pool->runner = NULL;
 }
 
+static void on_forsaken(void *arg)
+{
+    struct pool *pool = arg;
+    pool->failed = true;
+    loop_end(pool->loop);
+}
+
 static void leader_ended(void *arg, bool failed)
 {
     struct pool *pool = arg;
     pool->leader_is_over = true;
-    if (!is_rank_0(pool)) /* there, the manager knows how it went */
-        pool->exit_code = failed;
+    if (is_rank_0(pool)) /* the manager knows how it went */
+        return;
+    pool->exit_code = failed;
+    if (failed && pool->started) /* before that, the manager may be busy finding the interchange */
+        loop_at(pool->loop, &pool->forsaken, now_us(pool) + FORSAKEN_US);
 }
 
 static void manager_to_rank(void *arg, uint32_t rank, struct msg *msg)
@@ -185,6 +196,7 @@ static void on_rank_message(void *arg, uint32_t from, struct msg *msg)
         pool->failed = msg->wire.count;
         loop_end(pool->loop); /* the block is over: see manager.c */
     }
+    pool->started |= msg->wire.type == WIRE_START;
     leader_on_message(pool->leader, msg, now_us(pool));
     if (msg->wire.type == WIRE_START && pool->zygote && pool->runner)
         runner_fork_watch_zygote(pool->runner, msg->wire.start.heartbeat_period_ms * INT64_C(1000),
@@ -320,6 +332,7 @@ static void make_leader(struct pool *pool)
         pool->runner->events.failed(pool->runner->events.arg, err.text);
     }
     pool->leader_timer = (struct loop_timer){.due = on_leader_timer, .arg = pool};
+    pool->forsaken = (struct loop_timer){.due = on_forsaken, .arg = pool};
 }
 
 static void make_manager(struct pool *pool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.processes import MARK
@@ -41,6 +42,17 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> str:
 
 def processes_on(host: str) -> list[str]:
     """Titles of what xse has there: pools, their parts, and launchers' helpers."""
-    titles = hosts("exec", host, "ps", "-eo", "args", "--no-headers").splitlines()
+    titles = hosts("exec", host, "ps", "-ww", "-eo", "args", "--no-headers").splitlines()
     names = ("xse-pool", "hydra_pmi_proxy", "orted", "slurmstepd")
     return [t for t in titles if any(name in t for name in names)]
+
+
+def pids_on(host: str) -> set[int]:
+    """Of all that runs there, by the host's own numbers."""
+    lines = hosts("exec", host, "ps", "-eo", "pid,comm", "--no-headers").splitlines()
+    return {int(pid) for pid, name in map(str.split, lines) if name != "ps"}
+
+
+def signal_on(host: str, number: int, pids: Iterable[int]) -> None:
+    """To those of them that are still there."""
+    hosts("exec", host, "sh", "-c", 'kill -s "$@" 2>/dev/null || true', "sh", str(int(number)), *map(str, pids))

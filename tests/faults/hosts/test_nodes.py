@@ -8,14 +8,28 @@ import pytest
 
 from tests.support import testbed
 from tests.support.on_hosts import over_ssh
-from tests.support.tasks import n_waiting, wait_for
+from tests.support.tasks import run_now
+from tests.support.took import Took
 from tests.support.waiting import eventually
 from xse import ManagerLost, PoolExecutor
 
+pytestmark = pytest.mark.row(7)
 
-@pytest.mark.parametrize("fault", ["kill", "crash"])
+
+def left_on(node: str) -> list[str]:
+    """Of the first block's own processes."""
+    return [title for title in testbed.processes_on(node) if "block-0.connect" in title]
+
+
+TOLD = {
+    "kill": ("ManagerLost of a node that is killed", 0),
+    "crash": ("ManagerLost of a node without power, after heartbeat_threshold", 4),
+}
+
+
+@pytest.mark.parametrize("fault", TOLD)
 def test_a_node_that_is_lost_costs_what_its_block_had_and_no_more(
-    mpi: str, all_nodes_up: None, go: Path, fault: str
+    mpi: str, all_nodes_up: None, go: Path, fault: str, took: Took
 ) -> None:
     """kill: its connections close. crash: it loses power, and nothing is heard of it any more."""
     with PoolExecutor(
@@ -27,13 +41,16 @@ def test_a_node_that_is_lost_costs_what_its_block_had_and_no_more(
         heartbeat_threshold=4,
         start_timeout=10,  # MPICH's mpiexec waits for ever for a node that refuses its ssh
     ) as pool:
-        running = [pool.submit(wait_for, go) for _ in range(2)]
-        eventually(lambda: n_waiting(go) == 2, "both run", 60)
+        running = run_now(pool, 2, go)
         waiting = pool.submit(abs, -1)
-        testbed.hosts(fault, "node01")
-        for future in running:
-            with pytest.raises(ManagerLost, match="node01"):
-                future.result(30)
+        what, after_s = TOLD[fault]
+        with took(what, after_s=after_s):
+            testbed.hosts(fault, "node01")
+            for future in running:
+                with pytest.raises(ManagerLost, match="node01"):
+                    future.result(30)
+        with took("and nothing of the block is left on its other node"):
+            eventually(lambda: not left_on("node02"), "the other rank has ended", 20, lambda: left_on("node02"))
         testbed.hosts("boot", "node01")
         assert waiting.exception(60) is None or isinstance(waiting.exception(), ManagerLost)
         assert pool.submit(abs, -2).result(60) == 2, "a new block runs what comes then"
