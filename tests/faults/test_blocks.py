@@ -1,4 +1,4 @@
-"""A block that is lost (row 7), that its scheduler will end (row 13), that is told to end (row 14)."""
+"""A block that is lost (row 7) or given up (9), that its scheduler will end (13), that is told to end (14)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,15 @@ import pytest
 from parsl import python_app
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 
-from tests.support.blocks import ranks, zygotes
+from tests.support.blocks import ranks, workers, zygotes
 from tests.support.by_hand import ByHand
 from tests.support.executors import loaded, started
-from tests.support.processes import ours
+from tests.support.processes import ours, process, stopped
 from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import ManagerLost, PoolExecutor, launch
+from xse import ManagerLost, PoolExecutor, commands, launch
 
 
 def launcher_of(executor: PoolExecutor) -> int:
@@ -66,16 +65,12 @@ def test_a_rank_that_hangs_costs_its_block_after_heartbeat_threshold(
 ) -> None:
     with PoolExecutor(2, ranks=2, heartbeat_period=0.5, heartbeat_threshold=1.5) as executor:
         running = run_now(executor, 2, tmp_path / "go")
-        hung = os.pidfd_open(ranks(launcher_of(executor))[rank].pid)
-        with took("ManagerLost of a rank that hangs, after heartbeat_threshold", after_s=1.5):
-            signal.pidfd_send_signal(hung, signal.SIGSTOP)
-            for future in running:
-                with pytest.raises(ManagerLost, match="heartbeat"):
-                    future.result(20)
-        assert executor.submit(sample.double, 4).result(60) == 8
-        with suppress(ProcessLookupError):  # mpiexec has ended it, if it is not rank 0 that hangs
-            signal.pidfd_send_signal(hung, signal.SIGCONT)
-        os.close(hung)
+        with stopped(ranks(launcher_of(executor))[rank].pid):
+            with took("ManagerLost of a rank that hangs, after heartbeat_threshold", after_s=1.5):
+                for future in running:
+                    with pytest.raises(ManagerLost, match="heartbeat"):
+                        future.result(20)
+            assert executor.submit(sample.double, 4).result(60) == 8
 
 
 @pytest.mark.row(7)
@@ -123,6 +118,39 @@ def test_with_parsl_a_lost_block_is_told_and_its_apps_run_again_with_retries(
         assert isinstance(seen[0], ManagerLost)
         (tmp_path / "go").touch()
         assert [f.result().block for f in futures] == ["1", "1"]
+
+
+# ---- row 9: it was given up, and speaks again
+
+
+@pytest.mark.row(9)
+def test_a_result_of_a_block_that_was_given_up_is_dropped_and_counted_and_its_pool_ends(
+    mpi: str, tmp_path: Path, took: Took
+) -> None:
+    def work() -> None:
+        wait_for(tmp_path / "go")
+        (tmp_path / "done").touch()
+
+    world = ByHand(tmp_path, workers_per_rank=1, heartbeat_period=1, heartbeat_threshold=2)
+    try:
+        launcher = world.spawn_pool()
+        future = world.executor.submit(work, {})
+        eventually(lambda: n_waiting(tmp_path / "go"), "it runs", 60)
+        (rank,), (worker,) = ranks(launcher.pid), workers(launcher.pid)
+        with stopped(rank.pid):
+            with pytest.raises(ManagerLost, match="heartbeat"):
+                future.result(20)
+            (tmp_path / "go").touch()
+            eventually((tmp_path / "done").exists, "the task has ended")
+            eventually(lambda: getattr(process(worker.pid), "state", "") == "S", "its worker waits for another")
+        with took("a pool that speaks again has ended"):
+            assert launcher.wait(20) != 0
+        eventually(lambda: world.executor._ask(commands.Status()).n_dropped == 1, "its late result is counted")
+        assert len(world.lines("results_dropped", "their block was given up")) == 1
+        with pytest.raises(ManagerLost):
+            future.result(0)
+    finally:
+        world.end()
 
 
 # ---- row 13: its time comes to an end, and it knows

@@ -19,6 +19,10 @@ def zygotes(launcher: int) -> list[Process]:
     return [p for p in descendants(launcher) if p.title == "xse-pool: zygote"]
 
 
+def workers(launcher: int) -> list[Process]:
+    return [p for p in descendants(launcher) if p.title.startswith("xse-pool: worker ")]
+
+
 def _rank(p: Process) -> int:
     environment = Path(f"/proc/{p.pid}/environ").read_text()
     (number,) = set(re.findall(r"(?:PMI_RANK|OMPI_COMM_WORLD_RANK)=(\d+)", environment))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +33,19 @@ def process(pid: int) -> Process | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else Process(pid, int(fields[1]), fields[0], title)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """It hangs, as long as the block lasts; it may be ended meanwhile."""
+    fd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(fd, signal.SIGSTOP)
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, signal.SIGCONT)
+        os.close(fd)
 
 
 def everything() -> list[Process]:
