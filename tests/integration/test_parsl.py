@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from parsl.executors.high_throughput.manager_selector import BlockIdManagerSelec
 from parsl.launchers import SimpleLauncher, SrunLauncher
 from parsl.providers import LocalProvider, SlurmProvider
 
-from tests.support.processes import ours, ours_but
 from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from xse import ExtremeScaleExecutor, launch
@@ -103,45 +100,6 @@ def test_ranks_and_workers_are_as_many_as_asked_for(mpi: str, load: Any, ranks: 
     (manager,) = executor.connected_managers()
     assert manager["ranks"] == ranks
     assert manager["hosts"] == [os.uname().nodename]
-
-
-def test_the_interchange_lost_fails_everything_at_once(mpi: str, load: Any, tmp_path: Path) -> None:
-    executor = local(max_workers_per_node=1)
-    load(executor)
-    future = python_app(wait_for)(tmp_path / "go")
-    eventually(lambda: n_waiting(tmp_path / "go"), "it runs")
-    os.kill(executor._client.interchange_pid, signal.SIGKILL)
-    with pytest.raises(Exception, match="was killed by SIGKILL") as caught:
-        future.result()
-    assert type(caught.value).__name__ == "InterchangeLost"
-    assert executor.bad_state_is_set
-    eventually(
-        lambda: not [p for p in ours() if str(tmp_path) in p.title and "xse-pool" in p.title],
-        "its pools end",
-        5,
-    )
-
-
-def test_a_parsl_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path) -> None:
-    text = """
-        import parsl
-        from parsl import python_app
-        from parsl.config import Config
-        from xse import ExtremeScaleExecutor
-        @python_app
-        def run():
-            import subprocess
-            subprocess.run(["sleep", "100"])
-        parsl.load(Config(executors=[ExtremeScaleExecutor(max_workers_per_node=1)], strategy_period=0.1))
-        run().result()
-        """
-    (tmp_path / "script.py").write_text(textwrap.dedent(text))
-    command = [sys.executable, "script.py"]
-    before = {p.pid for p in ours()}
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as script:
-        eventually(lambda: any(p.title == "sleep 100" for p in ours()), "the task's child runs", 60)
-        script.kill()
-    eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
 
 
 def test_a_worker_is_replaced_after_max_tasks_per_worker(mpi: str, tmp_path: Path) -> None:

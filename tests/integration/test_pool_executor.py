@@ -310,15 +310,6 @@ def test_the_initializer_runs_once_in_each_worker_before_its_first_task(mpi: str
             assert (text, pid) == ("here", own)
 
 
-def test_with_left_by_an_exception_ends_at_once_and_cancels(mpi: str, tmp_path: Path) -> None:
-    with pytest.raises(KeyError), PoolExecutor(1) as executor:
-        running = executor.submit(wait_for, tmp_path / "never")
-        waiting = [executor.submit(sample.double, i) for i in range(100)]
-        raise KeyError("out")
-    assert running.done()
-    assert all(f.cancelled() for f in waiting)
-
-
 def test_shutdown_waits_for_what_was_submitted_and_may_be_called_again(mpi: str) -> None:
     executor = PoolExecutor(2)
     futures = [executor.submit(sample.double, i) for i in range(1000)]

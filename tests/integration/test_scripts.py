@@ -1,18 +1,11 @@
-"""PoolExecutor in scripts and at a prompt, run as users run them; and what is left when one is killed."""
+"""PoolExecutor in scripts and at a prompt, run as users run them."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
-
-import pytest
-
-from tests.support.processes import ours, ours_but
-from tests.support.waiting import eventually
 
 
 def run_script(directory: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,50 +86,6 @@ def test_at_an_interactive_prompt(mpi: str, tmp_path: Path) -> None:
         command, input=textwrap.dedent(lines), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout == "[1, 2, 5, 10]\n104 <class 'int'>\n98\n", done.stderr
-
-
-def test_a_script_that_just_ends_leaves_nothing(mpi: str, tmp_path: Path) -> None:
-    text = """
-        import time
-        from xse import PoolExecutor
-        pool = PoolExecutor(2)
-        print(pool.submit(abs, -1).result())
-        running = [pool.submit(time.sleep, 60) for _ in range(10)]
-        """
-    before = {p.pid for p in ours()}
-    done = run_script(tmp_path, text)
-    assert done.stdout == "1\n"
-    assert done.stderr == (
-        "xse: the script ends with 10 tasks under way, now cancelled; 'with' or shutdown() waits for them\n"
-    )
-    assert done.returncode == 0
-    eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
-
-
-KILLED = """
-    import sys, time
-    from xse import PoolExecutor
-    pool = PoolExecutor(2, ranks=2)
-    def run():
-        import subprocess
-        subprocess.run(["sleep", "100"])
-    [pool.submit(run) for _ in range(4)]
-    time.sleep(60)
-    """
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_script_that_is_killed_leaves_nothing(mpi: str, tmp_path: Path, number: int) -> None:
-    """Not even the children of its tasks."""
-    (tmp_path / "script.py").write_text(textwrap.dedent(KILLED))
-    before = {p.pid for p in ours()}
-    with subprocess.Popen(
-        [sys.executable, "-u", str(tmp_path / "script.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as script:
-        eventually(lambda: sum(p.title == "sleep 100" for p in ours()) == 2, "both tasks have a child")
-        os.kill(script.pid, number)
-        script.communicate()
-    eventually(lambda: not ours_but(before), "nothing is left", timeout=5, seen=lambda: ours_but(before))
 
 
 def test_a_forked_child_does_not_harm_its_parents_pool(mpi: str, tmp_path: Path) -> None:

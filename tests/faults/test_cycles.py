@@ -1,14 +1,18 @@
-"""Each way in which a script can end, once. ``scripts/soak --cycles 1000`` does more, and looks at the clock."""
+"""Rows 11 and 22: each way in which a script can end, once. ``scripts/soak --cycles 1000`` does more."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
 from scripts.soaks.cycles import EXECUTORS, WAYS
 from tests.support.pools import ROOT
 
 
+@pytest.mark.row(11)
+@pytest.mark.row(22)
 def test_a_script_that_ends_leaves_nothing_however_it_ends(mpi: str) -> None:
     """No process, zombie, socket, scratch directory or shared memory."""
     n = len(WAYS) * len(set(EXECUTORS))
