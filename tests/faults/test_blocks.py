@@ -66,7 +66,7 @@ def test_a_rank_that_hangs_costs_its_block_after_heartbeat_threshold(
     with PoolExecutor(2, ranks=2, heartbeat_period=0.5, heartbeat_threshold=1.5) as executor:
         running = run_now(executor, 2, tmp_path / "go")
         with stopped(ranks(launcher_of(executor))[rank].pid):
-            with took("ManagerLost of a rank that hangs, after heartbeat_threshold", after_s=1.5):
+            with took("of a rank that hangs", beyond=("hb", 1.5)):
                 for future in running:
                     with pytest.raises(ManagerLost, match="heartbeat"):
                         future.result(20)

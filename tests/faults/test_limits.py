@@ -36,7 +36,7 @@ def test_a_task_out_of_time_is_told_and_the_next_one_runs_in_a_new_worker(
     pool: PoolExecutor, tmp_path: Path, took: Took
 ) -> None:
     before = pool.submit(os.getpid).result(20)
-    with took("late", after_s=0.2):
+    with took("TaskTimeout", beyond=("timeout", 0.2)):
         late = pool.with_options(timeout=0.2).submit(wait_for, tmp_path / "never")
         after = pool.submit(os.getpid)
         with pytest.raises(TaskTimeout, match=r"longer than its timeout of 0\.2 s") as caught:
@@ -83,7 +83,7 @@ def test_an_app_out_of_time_is_told_and_the_next_one_runs(mpi: str, tmp_path: Pa
 
     with loaded(tmp_path):
         assert sleep(0, parsl_resource_specification={}).result() == 0
-        with took("late", after_s=0.5):
+        with took("TaskTimeout", beyond=("timeout", 0.5)):
             late = sleep(100, parsl_resource_specification={"timeout": 0.5})
             next_one = sleep(0.01, parsl_resource_specification={"timeout": 50, "priority": 1})
             with pytest.raises(TaskTimeout, match=r"it ran longer than its timeout of 0\.5 s"):

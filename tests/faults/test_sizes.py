@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tasks import n_waiting, wait_for
+from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import PayloadTooLarge, PoolExecutor, commands, wire
@@ -45,13 +46,15 @@ def test_a_gibibyte_passes_each_way(mpi: str) -> None:
 
 
 @pytest.mark.row(19)
-def test_more_than_a_message_may_carry_is_told_with_size_and_limit_and_the_next_task_runs(any_mpi: str) -> None:
+def test_more_than_a_message_may_carry_is_told_with_size_and_limit_and_the_next_task_runs(
+    any_mpi: str, took: Took
+) -> None:
     needs(8)
     with PoolExecutor(1) as pool:
         pid = pool.submit(os.getpid).result(60)
-        for future in (pool.submit(len, bytes(wire.MAX_ITEM)), pool.submit(bytes, wire.MAX_ITEM)):
-            with pytest.raises(PayloadTooLarge) as caught:
-                future.result(300)
+        for fn, argument in ((len, bytes(wire.MAX_ITEM)), (bytes, wire.MAX_ITEM)):
+            with took("PayloadTooLarge of 2 GiB"), pytest.raises(PayloadTooLarge) as caught:
+                pool.submit(fn, argument).result(300)
             assert caught.value.limit == wire.MAX_ITEM == 2**31 - 1
             assert wire.MAX_ITEM < caught.value.size < wire.MAX_ITEM + 1000
             assert str(caught.value.size) in str(caught.value)

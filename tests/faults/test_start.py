@@ -219,7 +219,7 @@ def test_a_launcher_that_waits_for_ever_is_ended_and_told(any_mpi: str, tmp_path
     told = r"not come up after 1 s \(start_timeout\): waiting for node01"
     with (
         PoolExecutor(1, launch_cmd=str(script), start_timeout=1) as executor,
-        took("BrokenPool, after start_timeout", after_s=1),
+        took("BrokenPool", beyond=("start_timeout", 1)),
         pytest.raises(BrokenPool, match=told),
     ):
         executor.submit(sample.double, 1).result(60)
@@ -308,7 +308,7 @@ def test_a_pool_tries_as_long_as_address_probe_timeout_says(mpi: str, tmp_path: 
         connect.write_text("\n".join([*lines, f"endpoint tcp://127.0.0.1:{silent.getsockname()[1]}"]) + "\n")
         pool = launch.find_pool()
         command = [*launch.launcher("auto", pool, launch.Layout()), pool.path, "--connect", str(connect)]
-        with took("a pool has ended, after address_probe_timeout", after_s=1):
+        with took("the pool has ended", beyond=("address_probe_timeout", 1)):
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert "cannot reach the interchange" in done.stderr

@@ -39,7 +39,7 @@ def test_a_block_of_another_version_is_refused_and_told_both(
     command = [sys.executable, "-c", CODE.format(field=field)]
     world = ByHand(tmp_path, interchange_launch_cmd=command)
     try:
-        with took("from its launch until it has ended"):
+        with took("from its launch to its end"):
             pool = world.spawn_pool(stderr=subprocess.PIPE)
             _, said = pool.communicate(timeout=60)
         reason = told.format(xse=VERSION, python=".".join(map(str, sys.version_info[:3])))

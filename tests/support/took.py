@@ -21,13 +21,15 @@ class Took:
         self._rows = rows
 
     @contextmanager
-    def __call__(self, what: str, *, row: int | None = None, after_s: float = 0) -> Iterator[None]:
-        """``row``: where the test shows several. ``after_s``: what of the time was to be waited for anyhow."""
+    def __call__(self, what: str, *, row: int | None = None, beyond: tuple[str, float] = ("", 0.0)) -> Iterator[None]:
+        """``row``: where the test shows several. ``beyond``: what was to be waited for anyhow, and its seconds."""
         start = time.monotonic()
         yield
-        seconds = time.monotonic() - start - after_s
+        name, anyhow_s = beyond
+        seconds = time.monotonic() - start - anyhow_s
         (number,) = (n for n in self._rows if row in (None, n))
         path = os.environ.get(FILE)
         if path:
+            entry = {"row": number, "what": what, "beyond": name, "seconds": seconds, "test": self._test}
             with open(path, "a") as file:
-                file.write(json.dumps({"row": number, "what": what, "seconds": seconds, "test": self._test}) + "\n")
+                file.write(json.dumps(entry) + "\n")

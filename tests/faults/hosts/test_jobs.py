@@ -72,15 +72,22 @@ def a_node_goes_down(job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "what", "after_s"),
+    ("end", "what", "beyond"),
     [
-        (its_time_is_up, "ManagerLost, from SIGTERM to all of the job", 0),
-        (it_is_killed, "ManagerLost, from SIGKILL to all of the job", 0),
-        (a_node_goes_down, "ManagerLost of a node that goes down, after heartbeat_threshold", THRESHOLD),
+        (its_time_is_up, "ManagerLost after SIGTERM", ("", 0)),
+        (it_is_killed, "after SIGKILL", ("", 0)),
+        (a_node_goes_down, "of a node that goes down", ("hb", THRESHOLD)),
     ],
 )
 def test_a_job_that_its_scheduler_ends_costs_what_it_ran_and_that_runs_again_in_another(
-    mpi: str, tmp_path: Path, go: Path, job: Job, end: Callable[[Job], None], what: str, after_s: int, took: Took
+    mpi: str,
+    tmp_path: Path,
+    go: Path,
+    job: Job,
+    end: Callable[[Job], None],
+    what: str,
+    beyond: tuple[str, float],
+    took: Took,
 ) -> None:
     seen: list[BaseException] = []
 
@@ -94,7 +101,7 @@ def test_a_job_that_its_scheduler_ends_costs_what_it_ran_and_that_runs_again_in_
         running = [python_app(wait_for)(go) for _ in range(4)]
         eventually(lambda: n_waiting(go) == 4, "all workers of both blocks run one", 60, executor.connected_managers)
         waiting = [python_app(sample.double)(i) for i in range(20)]
-        with took(what, after_s=after_s):
+        with took(what, beyond=beyond):
             end(job)
             eventually(lambda: len(seen) == 2, "what the block ran is told of", 30, lambda: seen)
         assert all(isinstance(error, ManagerLost) and error.block == "0" for error in seen)

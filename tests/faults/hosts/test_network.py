@@ -28,7 +28,7 @@ def test_a_network_that_heals_in_time_costs_nothing(mpi: str, go: Path, took: To
         go.touch()  # the answer finds no way
         with pytest.raises(TimeoutError):
             future.result(3)
-        with took("its result, after it has healed"):
+        with took("its result, when it has healed"):
             testbed.hosts("heal", "node01", "login")
             assert future.result(30).host == "node01"
         assert pool.submit(abs, -1).result(30) == 1
@@ -46,8 +46,8 @@ def test_a_network_that_stays_cut_costs_the_block_and_its_pool_ends_itself(
         heartbeat_threshold=4,
     ) as pool:
         (future,) = run_now(pool, 1, go)
-        with took("the pool has ended, after heartbeat_threshold", after_s=4):
-            with took("ManagerLost, after heartbeat_threshold", after_s=4):
+        with took("the pool has ended", beyond=("hb", 4)):
+            with took("ManagerLost", beyond=("hb", 4)):
                 testbed.hosts("cut", "node01", "login")
                 go.touch()  # the answer finds no way
                 with pytest.raises(ManagerLost, match="heartbeat"):

@@ -22,8 +22,8 @@ def left_on(node: str) -> list[str]:
 
 
 TOLD = {
-    "kill": ("ManagerLost of a node that is killed", 0),
-    "crash": ("ManagerLost of a node without power, after heartbeat_threshold", 4),
+    "kill": ("of a node that is killed", ("", 0)),
+    "crash": ("of a node without power", ("hb", 4)),
 }
 
 
@@ -43,13 +43,13 @@ def test_a_node_that_is_lost_costs_what_its_block_had_and_no_more(
     ) as pool:
         running = run_now(pool, 2, go)
         waiting = pool.submit(abs, -1)
-        what, after_s = TOLD[fault]
-        with took(what, after_s=after_s):
+        what, beyond = TOLD[fault]
+        with took(what, beyond=beyond):
             testbed.hosts(fault, "node01")
             for future in running:
                 with pytest.raises(ManagerLost, match="node01"):
                     future.result(30)
-        with took("and nothing of the block is left on its other node"):
+        with took("then until its other node is clean"):
             eventually(lambda: not left_on("node02"), "the other rank has ended", 20, lambda: left_on("node02"))
         testbed.hosts("boot", "node01")
         assert waiting.exception(60) is None or isinstance(waiting.exception(), ManagerLost)

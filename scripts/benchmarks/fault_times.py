@@ -1,0 +1,79 @@
+"""See scripts/fault-times. Writes into docs/failure.md how long it took until faults were seen; decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks import document, machine
+from scripts.benchmarks.environments import ROOT
+from tests.support.pools import pools
+from xse import launch
+
+COLUMN = 4  # of the table of rows: measured
+
+
+def span(seconds: Sequence[float]) -> str:
+    """From the shortest to the longest; a heartbeat's clock may have begun before the fault."""
+    low, high = max(0.0, min(seconds)), max(0.0, *seconds)
+    if high < 0.1:
+        ends, unit = (f"{low * 1000:.0f}", f"{high * 1000:.0f}"), "ms"
+    else:
+        ends, unit = (f"{low:.2f}", f"{high:.2f}"), "s"
+    return f"{' to '.join(dict.fromkeys(ends))} {unit}"
+
+
+def cells(times: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """For each row what the tests have measured, in the order in which it came: all MPIs and all turns in one span."""
+    found: dict[int, dict[tuple[str, str], list[float]]] = {}
+    for entry in times:
+        kind = entry["what"], entry["beyond"]
+        found.setdefault(entry["row"], {}).setdefault(kind, []).append(entry["seconds"])
+    return {row: "; ".join(_told(*kind, s) for kind, s in kinds.items()) for row, kinds in found.items()}
+
+
+def _told(what: str, beyond: str, seconds: Sequence[float]) -> str:
+    return f"{what}: {f'{beyond} + ' if beyond else ''}{span(seconds)}"
+
+
+def fill(text: str, cells: Mapping[int, str]) -> str:
+    """The table's column anew: a row of which nothing was measured has nothing in it."""
+
+    def anew(line: str) -> str:
+        row = re.match(r"\| (\d+) \|", line)
+        if not row:
+            return line
+        parts = [part.strip() for part in line.strip("|").split("|")]
+        parts[COLUMN] = cells.get(int(row[1]), "")
+        return f"| {' | '.join(parts)} |"
+
+    return "\n".join(map(anew, text.split("\n")))
+
+
+def about() -> str:
+    """On what."""
+    mpis = []
+    for path in pools().values():
+        os.environ["XSE_POOL"] = path
+        mpis.append(launch.find_pool().mpi)
+    on = machine.about([])
+    return (
+        f"Measured {on['date']} at commit {on['commit']}, on {on['cpu']}, {on['cpus']} CPUs, Linux {on['kernel']},"
+        f" CPython {on['python']}, with {' and '.join(mpis)}."
+    )
+
+
+def main() -> None:
+    times = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    file = ROOT / "docs" / "failure.md"
+    file.write_text(document.fill(fill(file.read_text(), cells(times)), "times", about()))
+    print(f"wrote {file.relative_to(ROOT)}: {len(times)} times of {len(cells(times))} rows")
+
+
+if __name__ == "__main__":
+    main()
