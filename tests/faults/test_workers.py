@@ -79,18 +79,21 @@ def little_memory() -> Iterator[Path]:
     """A file: a process whose number is written there has 100 MB, or is killed by the kernel."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to limit the memory of a group of processes")
-    kinds = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max"))
-    for parent, limit in kinds:
-        group = Path(parent) / f"xse-test-{os.getpid()}"
-        if (Path(parent) / "cgroup.procs").exists():
-            group.mkdir()
-            try:
-                (group / limit).write_text(str(100 << 20))
-            except OSError:
-                group.rmdir()
-                continue
+    for parent, limits in (
+        (Path("/sys/fs/cgroup/memory"), {"memory.limit_in_bytes": 100 << 20, "memory.memsw.limit_in_bytes": 100 << 20}),
+        (Path("/sys/fs/cgroup"), {"memory.max": 100 << 20, "memory.swap.max": 0}),
+    ):
+        group = parent / f"xse-test-{os.getpid()}"
+        if not (parent / "cgroup.procs").exists():
+            continue
+        group.mkdir()
+        there = [name for name in limits if (group / name).exists()]  # of swap: only where there is some
+        for name in there:
+            (group / name).write_text(str(limits[name]))
+        if there:
             yield group / "cgroup.procs"
-            group.rmdir()
+        group.rmdir()
+        if there:
             return
     pytest.skip("needs a control group for memory")
 

@@ -20,12 +20,7 @@ from tests.support.processes import descendants, ours, process
 from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import (
-    OptionError,
-    PoolExecutor,
-    commands,
-    segments,
-)
+from xse import OptionError, PoolExecutor, commands, segments
 
 
 @pytest.fixture(scope="module")
@@ -277,9 +272,6 @@ def test_a_pool_with_options_ends_with_its_pool(mpi: str) -> None:
     for executor in (pool, view):
         with pytest.raises(RuntimeError, match="after shutdown"):
             executor.submit(sample.double, 1)
-
-
-# ---- losses
 
 
 # ---- beginning and end
