@@ -63,15 +63,26 @@ def about() -> str:
         mpis.append(launch.find_pool().mpi)
     on = machine.about([])
     return (
-        f"Measured {on['date']} at commit {on['commit']}, on {on['cpu']}, {on['cpus']} CPUs, Linux {on['kernel']},"
-        f" CPython {on['python']}, with {' and '.join(mpis)}."
+        f"Measured {on['date']} at commit {on['commit']}, on {on['cpu']}, {on['cpus']} CPUs, Linux {on['kernel']},\n"
+        f"CPython {on['python']}, {' and '.join(mpis)}."
     )
 
 
+def read(file: Path) -> tuple[list[dict[str, Any]], str]:
+    """The times, and on what they were measured: on this, now, if the file does not say so yet; then it does."""
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    told = [entry["about"] for entry in entries if "about" in entry]
+    if not told:
+        told = [about()]
+        with file.open("a") as f:
+            f.write(json.dumps({"about": told[0]}) + "\n")
+    return [entry for entry in entries if "about" not in entry], told[0]
+
+
 def main() -> None:
-    times = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
+    times, on = read(Path(sys.argv[1]))
     file = ROOT / "docs" / "failure.md"
-    file.write_text(document.fill(fill(file.read_text(), cells(times)), "times", about()))
+    file.write_text(document.fill(fill(file.read_text(), cells(times)), "times", on))
     print(f"wrote {file.relative_to(ROOT)}: {len(times)} times of {len(cells(times))} rows")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_the_column_is_written_anew_and_nothing_else() -> None:
     filled = fault_times.fill(text, {1: "new", 9: "of no row"})
     assert filled == text.replace("old", "new")
     assert fault_times.fill(filled, {}) == text.replace("old", "")
+
+
+def test_where_it_was_measured_stays_with_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "times"
+    file.write_text(json.dumps(entry(1, "its exception", 0.5)) + "\n")
+    for place in ("here", "elsewhere"):
+        monkeypatch.setattr(fault_times, "about", lambda place=place: f"Measured {place}.")
+        assert fault_times.read(file) == ([entry(1, "its exception", 0.5)], "Measured here.")
 
 
 def test_our_document_has_the_column_and_the_place() -> None:
