@@ -110,21 +110,11 @@ def _preamble(kind: Type, count: int, body_length: int, payload_length: int = 0,
     return _PREAMBLE.pack(MAGIC, VERSION, kind, flags, 0, _PREAMBLE.size + body_length, count, payload_length)
 
 
-def _padding(n: int) -> bytes:
-    return bytes(-n % 8)
-
-
 def _text(text: str) -> bytes:
     data = text.encode()
     if len(data) > MAX_TEXT or b"\0" in data:
         raise WireError("TEXT", f"{len(data)} bytes")
-    return struct.pack("<I", len(data)) + data + _padding(4 + len(data))
-
-
-def cut(text: str, most: int) -> str:
-    """The beginning of a text that may be long: at most so many bytes of UTF-8."""
-    data = text.encode()
-    return text if len(data) <= most else data[:most].decode(errors="ignore")
+    return struct.pack("<I", len(data)) + data + bytes(-(4 + len(data)) % 8)
 
 
 class _Reader:
@@ -198,16 +188,10 @@ class Tasks:
         if self.received:
             return bytes(self.received)
         n = len(self.ids)
-        body = b"".join(
-            (
-                _TWO.pack(len(self.functions), len(self.runs)),
-                *[_FUNCTION.pack(*function) for function in self.functions],
-                *[_RUN.pack(*run, 0) for run in self.runs],
-                self.ids.tobytes(),
-                self.lengths.tobytes(),
-                _padding(4 * n),
-            )
-        )
+        functions = [_FUNCTION.pack(*function) for function in self.functions]
+        runs = [_RUN.pack(*run, 0) for run in self.runs]
+        numbers = _TWO.pack(len(functions), len(runs))
+        body = b"".join((numbers, *functions, *runs, self.ids.tobytes(), self.lengths.tobytes(), bytes(-4 * n % 8)))
         return _preamble(Type.TASKS, n, len(body), self.payload_length()) + body
 
 
@@ -229,9 +213,8 @@ class Results:
         if self.received:
             return bytes(self.received)
         n = len(self.ids)
-        body = b"".join(
-            (self.ids.tobytes(), self.lengths.tobytes(), self.times.tobytes(), self.statuses, _padding(17 * n))
-        )
+        columns = (self.ids.tobytes(), self.lengths.tobytes(), self.times.tobytes(), self.statuses)
+        body = b"".join((*columns, bytes(-17 * n % 8)))
         return _preamble(Type.RESULTS, n, len(body), self.payload_length()) + body
 
 

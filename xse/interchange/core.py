@@ -563,4 +563,6 @@ def _minor(version: str) -> list[str]:
 
 
 def _cut(names: str) -> str:
-    return wire.cut(names, MOST_NAMES)
+    """Their beginning, in at most MOST_NAMES bytes of UTF-8."""
+    data = names.encode()
+    return names if len(data) <= MOST_NAMES else data[:MOST_NAMES].decode(errors="ignore")
