@@ -15,7 +15,7 @@ from pathlib import Path
 from xse import launch
 
 from . import rows
-from .brain import us_a_task
+from .brain import us_a_cancel, us_a_task
 from .plot import Line, plot
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,8 @@ def growth(quick: bool) -> object:
         "manager, by ranks: a task that moves": in_c["manager-balance"],
     }
     cancels: dict[str, Line] = {
+        "interchange, one in a message": [(q, us_a_cancel(q, 1, 100)) for q in QUEUES],
+        "interchange, 100": [(q, us_a_cancel(q, 100, 10)) for q in QUEUES],
         "leader, one in a message": in_c["leader-cancel-one"],
         "leader, 1,000": in_c["leader-cancel-many"],
         "manager, one in a message": in_c["manager-cancel-one"],

@@ -74,3 +74,18 @@ def us_a_task(n_blocks: int, n_waiting: int, n_tasks: int, *, together: int = 16
         brain.settle()
         done += n
     return (time.process_time() - start) / done * 1e6
+
+
+def us_a_cancel(n_waiting: int, n_together: int, n_messages: int) -> float:
+    """For each id: so many in a CANCEL, all of them waiting here among ``n_waiting``."""
+    brain = Brain(1)
+    brain.submit(WORKERS)
+    brain.settle()
+    brain.submit(n_waiting)
+    brain.settle()
+    ids = random.Random(1).sample(range(WORKERS + 1, WORKERS + 1 + n_waiting), n_together * n_messages)
+    start = time.process_time()
+    for at in range(0, len(ids), n_together):
+        brain.core.on_cancel(0.0, wire.Cancel(array("Q", ids[at : at + n_together])))
+        brain.settle()
+    return (time.process_time() - start) / len(ids) * 1e6

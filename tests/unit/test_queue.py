@@ -7,7 +7,7 @@ from array import array
 
 from xse import wire
 from xse.frames import Frames
-from xse.interchange.queue import Arrived, Piece, Queue, to_message
+from xse.interchange.queue import FEW, Arrived, Piece, Queue, to_message
 
 
 def arrived(first: int, n: int, priority: int = 0, function: bytes = b"f") -> Arrived:
@@ -100,3 +100,22 @@ def test_pieces_of_one_run_are_one_run_again() -> None:
     tasks, _ = to_message([*queue.take(3), *queue.take(4)])
     assert len(tasks.runs) == 1
     assert tasks.runs[0].n_tasks == 7
+
+
+def test_a_message_that_loses_one_task_stays_in_two_pieces() -> None:
+    """Or thousands of cancels, one by one, would make a task of each of what is left."""
+    queue = Queue()
+    queue.add(arrived(0, 1000))
+    assert queue.remove([500, 500, 5000]) == [500]
+    assert [len(piece) for piece in queue.take(999)] == [500, 499]
+
+
+def test_a_few_are_removed_and_many_alike() -> None:
+    for n in (1, FEW, FEW + 1, 200):
+        queue = Queue()
+        for first in (0, 1000, 100):
+            queue.add(arrived(first, 100))
+        gone = random.Random(n).sample([*range(200), *range(1000, 1100)], n)
+        assert sorted(queue.remove(gone)) == sorted(gone)
+        assert len(queue) == 300 - n
+        assert ids(queue.take(300)) == [i for i in (*range(100), *range(1000, 1100), *range(100, 200)) if i not in gone]

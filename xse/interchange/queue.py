@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable
 from itertools import accumulate
 
 from xse import wire
 from xse.frames import Frames, joined
+
+FEW = 32  # ids that are looked for one by one in a message of thousands
 
 
 class Piece:
@@ -45,12 +48,13 @@ class Piece:
 class Arrived:
     """A TASKS message and its payload."""
 
-    __slots__ = ("_ends", "payload", "tasks")
+    __slots__ = ("_bounds", "_ends", "payload", "tasks")
 
     def __init__(self, tasks: wire.Tasks, payload: Frames) -> None:
         self.tasks = tasks
         self.payload = payload
         self._ends: list[int] | None = None  # of the functions; made when it is cut
+        self._bounds: tuple[int, int] | None = None  # of its ids; found when somebody cancels
 
     def function(self, index: int) -> list[memoryview]:
         """The bytes of one of its functions."""
@@ -58,6 +62,12 @@ class Arrived:
             self._ends = list(accumulate(f.length for f in self.tasks.functions))
         end = self._ends[index]
         return self.payload.cut(end - self.tasks.functions[index].length, end)
+
+    def bounds(self) -> tuple[int, int]:
+        """Its lowest id and its highest."""
+        if self._bounds is None:
+            self._bounds = min(self.tasks.ids), max(self.tasks.ids)
+        return self._bounds
 
     def pieces(self) -> list[Piece]:
         """One for each run."""
@@ -124,42 +134,52 @@ class Queue:
         return taken
 
     def remove(self, ids: Iterable[int]) -> list[int]:
-        """Take these out, wherever they wait. Returns those that did. Looks at each piece's range: not fast."""
-        wanted = set(ids)
-        if not wanted:
-            return []
+        """Take these out, wherever they wait. Returns those that did. Asks each piece whether it may have them."""
+        wanted = sorted(set(ids))
         removed: list[int] = []
-        low, high = min(wanted), max(wanted)
         for priority in list(self._priorities):
-            line: deque[Piece] = deque()
-            for piece in self._by_priority[priority]:
-                line.extend(_without(piece, wanted, low, high, removed))
-            if line:
-                self._by_priority[priority] = line
-            else:
+            line = self._by_priority[priority]
+            for i in range(len(line) - 1, -1, -1):
+                low, high = line[i].message.bounds()
+                here = wanted[bisect_left(wanted, low) : bisect_right(wanted, high)]
+                positions = _positions(line[i], here) if here else []
+                if positions:
+                    removed += [line[i].message.tasks.ids[position] for position in positions]
+                    left = _without(line[i], positions)
+                    del line[i]
+                    for piece in reversed(left):
+                        line.insert(i, piece)
+            if not line:
                 del self._by_priority[priority]
                 self._priorities.remove(priority)
         self._n -= len(removed)
         return removed
 
 
-def _without(piece: Piece, wanted: set[int], low: int, high: int, removed: list[int]) -> list[Piece]:
-    ids = piece.ids()
-    if max(ids) < low or min(ids) > high or wanted.isdisjoint(ids):
-        return [piece]
-    left: list[Piece] = []
-    for task_id in ids:
-        if task_id in wanted:
-            removed.append(task_id)
-            if len(piece) == 1:
-                return left
-            _, piece = piece.split(1)
-            continue
+def _positions(piece: Piece, wanted: list[int]) -> list[int]:
+    """Where in its message it has these ids, those that it has."""
+    ids = piece.message.tasks.ids
+    if len(wanted) > FEW:
+        among = set(wanted)
+        return [i for i in range(piece.start, piece.stop) if ids[i] in among]
+    positions = []
+    for task_id in wanted:
+        with contextlib.suppress(ValueError):
+            positions.append(ids.index(task_id, piece.start, piece.stop))
+    return sorted(positions)
+
+
+def _without(piece: Piece, positions: list[int]) -> list[Piece]:
+    """What is left of it, in as few pieces as it falls into."""
+    left = []
+    for position in positions:
+        if position > piece.start:
+            before, piece = piece.split(position - piece.start)
+            left.append(before)
         if len(piece) == 1:
-            return [*left, piece]
-        one, piece = piece.split(1)
-        left.append(one)
-    return left
+            return left
+        _, piece = piece.split(1)
+    return [*left, piece]
 
 
 def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
