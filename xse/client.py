@@ -23,13 +23,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as StandardFuture
 from functools import partial
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Any, TypeAlias
 
 from xse import commands, errors, wire
 from xse.frames import Frames, joined
-from xse.future import Future
+from xse.future import Future, finish_all
 from xse.payload import Function, claimed
 from xse.segments import Reference
 from xse.stream import Stream
@@ -502,27 +502,30 @@ class Client:
             logger.error("message_bad from=interchange error=%s", e)
 
     def _take_results(self, results: wire.Results, payload: Frames) -> None:
-        at = 0
-        pop, callbacks = self.futures.pop, self._callbacks
-        # A small result is copied out, so that it does not keep the whole message in memory.
-        whole = bytes(payload.one(0, payload.length)) if payload.length < MOST_BYTES else None
-        for task_id, n, status in zip(results.ids, results.lengths, results.statuses, strict=True):
-            future = pop(task_id, None)
-            data = whole[at : at + n] if whole is not None else payload.one(at, at + n)
-            at += n
+        ends = list(accumulate(results.lengths))
+        if payload.length < MOST_BYTES:  # small results are copied out, so that none keeps the whole message in memory
+            whole = bytes(payload.one(0, payload.length))
+            data: list[Any] = [whole[end - n : end] for end, n in zip(ends, results.lengths, strict=True)]
+        else:
+            data = [payload.one(end - n, end) for end, n in zip(ends, results.lengths, strict=True)]
+        data = [claimed(d) if d[:_REFERS] == _REFERENCE else d for d in data]
+        futures = [self.futures.pop(task_id, None) for task_id in results.ids]  # from here on nothing can go wrong
+        for i in finish_all(futures, results.statuses, data):
+            future, status = futures[i], results.statuses[i]
             if future is None:
-                logger.warning("result_dropped id=%d reason='nobody waits for it'", task_id)
-            elif status <= _RAISED:
-                result = claimed(data) if data[:_REFERS] == _REFERENCE else data
-                if future.finish(status, result):
-                    callbacks.put(future.run_callbacks)
-            elif status == wire.Status.CANCELLED:
-                if future.drop():
-                    callbacks.put(future.run_callbacks)
-            elif future.fail(self._error(wire.Status(status), data)):
-                callbacks.put(future.run_callbacks)
+                logger.warning("result_dropped id=%d reason='nobody waits for it'", results.ids[i])
+            elif self._finish(future, status, data[i]):
+                self._callbacks.put(future.run_callbacks)
         if not self._empty.is_set():
             self._look_whether_empty()
+
+    def _finish(self, future: Future, status: int, data: Any) -> bool:
+        """True: it has callbacks."""
+        if status <= _RAISED:
+            return future.finish(status, data)
+        if status == wire.Status.CANCELLED:
+            return future.drop()
+        return future.fail(self._error(wire.Status(status), data))
 
     def _answer_cancelled(self, task_id: int) -> None:
         future = self.futures.pop(task_id, None)

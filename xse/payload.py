@@ -281,7 +281,7 @@ def _dump_value(value: Any, fn: Callable[..., Any]) -> tuple[int, bytes]:
     if value is None:
         return _VALUE, _NONE
     try:
-        if _segments and fits_segment((value,)):
+        if _segments and type(value) not in _SMALL and fits_segment((value,)):
             reference = dump_segment(value, (value,), _segments)
             if reference:
                 return Status.VALUE, pickle.dumps(reference, 2)

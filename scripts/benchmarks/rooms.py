@@ -16,6 +16,7 @@ from pathlib import Path
 from xse import PoolExecutor
 
 from .processes import family
+from .steps import us_per_task as us_per_step
 from .table import table
 from .tasks import double
 
@@ -84,6 +85,12 @@ def main() -> int:
     rows += [[room, *(f"{us[room]:.1f}" for us, _ in columns)] for room in rooms if columns[1][0][room] >= 0.05]
     rows.append(["all rooms", *(f"{us.total():.1f}" for us, _ in columns)])
     rows.append(["by the clock", *(f"{clock:.1f}" for _, clock in columns)])
+    print("\n".join(table(rows)))
+    print()
+    steps = us_per_step()
+    rows = [["CPU us of the script for a task, by step", "warm, 64 in a message"]]
+    rows += [[step, f"{us:.2f}"] for step, us in steps.items()]
+    rows.append(["together", f"{sum(steps.values()):.2f}"])
     print("\n".join(table(rows)))
     return 0
 
