@@ -268,8 +268,20 @@ def told_by_both(directory: Path, **arguments: Any) -> list[str]:
 def test_an_exhausted_port_range_is_told(any_mpi: str, two_taken_ports: tuple[int, int], tmp_path: Path) -> None:
     low, high = two_taken_ports
     for told in told_by_both(tmp_path, address="127.0.0.1", worker_port_range=two_taken_ports):
-        assert f"no free port from {low} to {high - 1} on 127.0.0.1" in told
+        assert f"no free port from {low} to {high - 1} on 127.0.0.1 (the last that was tried: cannot listen on" in told
+        assert told.endswith(": Address already in use). Give a wider range")
         assert "\n" not in told
+
+
+@pytest.mark.row(12)
+def test_a_port_that_is_taken_is_told(any_mpi: str, two_taken_ports: tuple[int, int], tmp_path: Path) -> None:
+    executor = ExtremeScaleExecutor(address="127.0.0.1", worker_port=two_taken_ports[0])
+    executor.run_dir = str(tmp_path)
+    with pytest.raises(LaunchError) as raised:
+        executor.start()
+    assert str(raised.value).endswith(
+        f"cannot listen on tcp://127.0.0.1:{two_taken_ports[0]}: Address already in use. Give another port"
+    )
 
 
 @pytest.mark.row(12)

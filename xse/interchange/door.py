@@ -50,7 +50,7 @@ class PortError(Exception):
 
 
 class TakenError(PortError):
-    """This port is somebody else's."""
+    """This port is somebody else's; another may be free."""
 
 
 _EVENT = struct.Struct("=HI")  # kind, value: a descriptor or an error number
@@ -101,10 +101,13 @@ class Door:
     def _listen(self, config: commands.Config, addresses: Sequence[str]) -> list[int]:
         if config.ports:
             for port in config.ports:
-                self._bind_all(addresses, port)
+                try:
+                    self._bind_all(addresses, port)
+                except TakenError as e:
+                    raise PortError(f"{e}. Give another port") from None
             return config.ports
         low, high = config.port_range
-        last = ""
+        last = "none"
         for port in random.sample(range(low, high), high - low):
             try:
                 self._bind_all(addresses, port)
@@ -113,8 +116,8 @@ class Door:
             else:
                 return [port]
         raise PortError(
-            f"no free port from {low} to {high - 1} on {', '.join(config.addresses)}; the last"
-            f" tried was {last or 'none'}. Give a wider range"
+            f"no free port from {low} to {high - 1} on {', '.join(config.addresses)} (the last that was tried: {last})."
+            " Give a wider range"
         )
 
     def _bind_all(self, addresses: Sequence[str], port: int) -> None:
@@ -130,8 +133,11 @@ class Door:
                     continue
                 for other in bound:
                     self._socket.unbind(other)
-                kind = TakenError if e.errno in (errno.EADDRINUSE, errno.EACCES) else PortError
-                raise kind(f"cannot listen on {endpoint}: {e.strerror}. Is it an address of this host?") from None
+                reason = zmq.strerror(e.errno or 0)  # e.strerror has the address again
+                problem = f"cannot listen on {endpoint}: {reason}"
+                if e.errno in (errno.EADDRINUSE, errno.EACCES):
+                    raise TakenError(problem) from None
+                raise PortError(f"{problem}. Is it an address of this host?") from None
             bound.append(endpoint)
         if not bound:
             raise PortError(f"none of {', '.join(addresses)} is an address of this host")
