@@ -415,9 +415,12 @@ static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure
     if (w->state == READY)
         leave(l, w);
     else if (w->state == STARTING && !w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
+        const char *said = *failure->detail ? failure->detail : "it wrote nothing to stderr";
         char text[1100];
-        snprintf(text, sizeof text, "no worker can be started (exit code %d, signal %d): %s", failure->exit_code,
-                 failure->signal, failure->detail);
+        if (failure->signal)
+            snprintf(text, sizeof text, "no worker can be started (signal %d): %s", failure->signal, said);
+        else
+            snprintf(text, sizeof text, "no worker can be started (exit code %d): %s", failure->exit_code, said);
         failed(l, text);
     }
     w->state = ABSENT;

@@ -163,11 +163,23 @@ static void run_one(struct world *w, int worker, uint32_t time_us)
     flush_world(w);
 }
 
-static void lose(struct world *w, int worker)
+static void lose_for(struct world *w, int worker, int exit_code, int signal, const char *detail)
 {
-    struct wire_failure failure = {.pid = 77, .exit_code = -1, .signal = 11, .host = "", .block = "", .detail = "dead"};
+    struct wire_failure failure = {
+        .pid = 77, .exit_code = exit_code, .signal = signal, .host = "", .block = "", .detail = detail};
     w->fake.runner.events.worker_gone(w->fake.runner.events.arg, (uint32_t)worker, &failure);
     flush_world(w);
+}
+
+static void lose(struct world *w, int worker)
+{
+    lose_for(w, worker, -1, 11, "dead");
+}
+
+static bool ends_with(const struct msg *bye, const char *text)
+{
+    size_t n = strlen(text);
+    return bye->wire.text.n >= n && memcmp(bye->wire.text.p + bye->wire.text.n - n, text, n) == 0;
 }
 
 static int in_hand(const struct world *w, int worker)
@@ -459,10 +471,22 @@ static void workers_that_never_start_end_the_block_with_the_reason(void)
         lose(&w, 0);
     struct msg *bye = outbox_last(&w.out, WIRE_BYE);
     CHECK(bye && bye->wire.count == WIRE_FAILED, "no BYE");
-    CHECK(bye && memmem(bye->wire.text.p, bye->wire.text.n, "dead", 4), "the reason is not in it");
+    CHECK(bye && ends_with(bye, "no worker can be started (signal 11): dead"), "the reason is not in it");
     CHECK_EQUAL(w.ended, 1);
     CHECK_EQUAL(w.failed, 1);
     CHECK_EQUAL(w.fake.n_freed, 1);
+    end(&w);
+}
+
+static void of_workers_that_said_nothing_it_says_so(void)
+{
+    struct world w;
+    begin(&w, -1);
+    say(&w, make_start(30000, 120000));
+    for (int i = 0; i < 3; i++)
+        lose_for(&w, 0, 5, 0, "");
+    struct msg *bye = outbox_last(&w.out, WIRE_BYE);
+    CHECK(bye && ends_with(bye, "no worker can be started (exit code 5): it wrote nothing to stderr"), "not told");
     end(&w);
 }
 
@@ -668,6 +692,7 @@ int main(void)
     a_worker_that_died_idle_costs_nothing();
     a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end();
     workers_that_never_start_end_the_block_with_the_reason();
+    of_workers_that_said_nothing_it_says_so();
     a_setup_that_raises_ends_the_block_with_the_exception();
     cancel_drops_what_has_not_begun_and_tells_what_has();
     of_many_that_are_cancelled_at_once_each_has_its_answer();

@@ -82,7 +82,7 @@ def with_workers_that_exit(directory: Path) -> dict[str, Any]:
         (without_what_xse_needs, r"Python \(.*\) cannot import xse\.worker; is xse installed in that environment\?"),
         (with_nowhere_to_work, r"cannot work in .*/file/below \(working_dir\): Not a directory"),
         (with_a_broken_preload, r"cannot import 'no_such_module', which is to be preloaded: ModuleNotFoundError"),
-        (with_workers_that_exit, r"no worker can be started \(exit code 5"),
+        (with_workers_that_exit, r"no worker can be started \(exit code 5\): it wrote nothing to stderr$"),
     ],
 )
 def test_a_pool_whose_workers_cannot_start_is_broken_for_a_reason_and_not_tried_again(
