@@ -22,8 +22,9 @@ from xse import InterchangeLost, PoolExecutor
 pytestmark = pytest.mark.row(10)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_every_open_future_is_told_how_it_ended_and_the_last_lines_of_its_log_and_nothing_is_left(
-    mpi: str, tmp_path: Path, took: Took
+    mpi: str, number: signal.Signals, tmp_path: Path, took: Took
 ) -> None:
     before = {p.pid for p in ours()}
     with PoolExecutor(2, ranks=2, log_dir=str(tmp_path)) as executor:
@@ -33,15 +34,16 @@ def test_every_open_future_is_told_how_it_ended_and_the_last_lines_of_its_log_an
         assert pid
         with took("its pools have ended"):
             with took("InterchangeLost"):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
                 errors = [future.exception(20) for future in open_futures]
             eventually(lambda: not ours_but(before), "its pools have ended", seen=lambda: ours_but(before))
         assert {type(error) for error in errors} == {InterchangeLost}
         log = (tmp_path / "interchange.log").read_text().splitlines()
-        assert str(errors[0]).startswith(f"the interchange (pid {pid}) was killed by SIGKILL; the last lines of ")
+        assert str(errors[0]).startswith(f"the interchange (pid {pid}) was killed by {number.name}; the last lines of ")
         assert str(errors[0]).endswith(log[-1])
         with pytest.raises(InterchangeLost):
             executor.submit(sample.double, 1)
+        assert len(executor._keeper.blocks) == 1, "another block was launched"
 
 
 #: One that comes to grief by itself.
@@ -71,14 +73,17 @@ def test_its_exit_code_is_told_and_a_pool_that_came_by_tcp_ends_itself(mpi: str,
     world.end()
 
 
-def test_with_parsl_every_app_fails_and_the_executor_is_in_a_bad_state(mpi: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_with_parsl_every_app_fails_and_the_executor_is_in_a_bad_state(
+    mpi: str, number: signal.Signals, tmp_path: Path
+) -> None:
     with loaded(tmp_path) as executor:
         future = python_app(wait_for)(tmp_path / "go")
         eventually(lambda: n_waiting(tmp_path / "go"), "it runs", 60)
         pid = executor._client.interchange_pid  # type: ignore[union-attr]
         assert pid
-        os.kill(pid, signal.SIGKILL)
-        with pytest.raises(InterchangeLost, match="was killed by SIGKILL"):
+        os.kill(pid, number)
+        with pytest.raises(InterchangeLost, match=f"was killed by {number.name}"):
             future.result()
         assert executor.bad_state_is_set
 

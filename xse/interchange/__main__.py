@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -83,14 +84,18 @@ def main() -> int:
         return 2
     _log(config)
     _allow_many_connections()
+    interchange = Interchange(config, client)
     try:
-        Interchange(config, client).run(early)
+        interchange.run(early)
     except Exception:
         logging.getLogger("xse.interchange").exception("failed")
         raise
     finally:
         for directory in config.scratch_dirs:
             shutil.rmtree(directory, ignore_errors=True)
+    if interchange.terminated:  # whoever waits for this process sees it die of the signal, as if it had not been caught
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     return 0
 
 

@@ -1,7 +1,8 @@
 """The hands of the interchange: sockets, clock and process around ``core``. Thin and dull; one thread.
 
 It reads, tells the core, and does what the core says. It sleeps in one poll, and ends with its executor: when the
-executor's socket closes, when the process that started it is gone, or when it is asked to.
+executor's socket closes, when the process that started it is gone, or when it is asked to. SIGTERM ends it alone, as
+SIGKILL would: the executor's futures say so, and pools see their sockets close.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Interchange:
-    """``run`` returns when it is over. ``client``: the executor's socket."""
+    """``run`` returns when it is over; ``terminated`` then says whether it was by SIGTERM. ``client``: the executor's
+    socket."""
 
     def __init__(self, config: commands.Config, client: Stream) -> None:
         self._config = config
@@ -51,7 +53,9 @@ class Interchange:
         self._buffer = read_buffer()
         self._ended: dict[Peer, float] = {}  # of other hosts: connections that have ended, and since when
         self._writing: set[int] = set()  # streams with something that waits
-        self._lifelines: list[int] = []  # descriptors that become readable when we are to end
+        self._lifelines: list[int] = []  # descriptors that become readable when the executor has ended
+        self._signals = -1  # and this one by SIGTERM
+        self.terminated = False
         self._poll = select.epoll()  # poll would look at each of thousands of blocks in each turn
         self._end_by: float | None = None
 
@@ -65,7 +69,8 @@ class Interchange:
             self._listener.listen(1024)
             self._listener.setblocking(False)
             self._poll.register(self._listener, _IN)
-        self._poll.register(self._client, _IN)
+        self._signals = _signal_pipe()
+        self._poll.register(self._signals, _IN)
         if self._config.addresses:
             self._door = Door(self._config)
             for fd in self._door.filenos():
@@ -75,8 +80,8 @@ class Interchange:
 
     def _watch_lifelines(self) -> None:
         """The client's socket ends with the executor, unless a child that it forked still holds it; so we ask for the
-        executor by its number as well, where the kernel can (Linux 5.3). SIGTERM asks us to end, too."""
-        self._lifelines = [_signal_pipe()]
+        executor by its number as well, where the kernel can (Linux 5.3)."""
+        self._lifelines = [self._client.fileno()]
         if self._config.parent_pid:
             try:
                 self._lifelines.append(os.pidfd_open(self._config.parent_pid))
@@ -89,10 +94,16 @@ class Interchange:
 
     def _executor_gone(self) -> None:
         logger.warning("executor_gone")
-        for fd in (*self._lifelines, self._client.fileno()):
+        for fd in self._lifelines:
             self._poll.unregister(fd)
         self._lifelines = []
         self._stop()
+
+    def _terminate(self) -> None:
+        """At once: were blocks stopped first, their ends would be told as if they had been lost, and launched anew."""
+        logger.warning("terminated signal=SIGTERM")
+        self.terminated = True
+        self._end_by = time.monotonic()
 
     def _stop(self) -> None:
         if self._end_by is None:
@@ -281,6 +292,8 @@ class Interchange:
                 self._serve(self._pools[fd], events)
             elif self._listener and fd == self._listener.fileno():
                 self._accept()
+            elif fd == self._signals:
+                self._terminate()
             elif fd in self._lifelines:
                 self._executor_gone()
         if self._door:
