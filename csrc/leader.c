@@ -12,6 +12,7 @@
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define MOST_BLAMED 3u
 #define FLUSH_BYTES (16u << 20)
+#define FORSAKEN_US 3000000 /* for a leader that has failed to hear the last STOP; then its manager is gone */
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
 
@@ -53,11 +54,12 @@ struct leader {
     struct wire_results results;
     struct parts results_payload;
     struct buf results_bytes; /* small payloads of the turn */
-    int64_t now_us, last_sent_us, last_heard_us, period_us, threshold_us, grace_until_us;
+    int64_t now_us, last_sent_us, last_heard_us, period_us, threshold_us, grace_until_us, ended_us;
     /* how it will end */
     enum wire_bye bye;
     char *reason;
     struct parts exception;
+    bool forsaken; /* and told so */
 };
 
 static void send(struct leader *l, struct msg *msg)
@@ -266,6 +268,11 @@ static void end(struct leader *l, enum wire_bye code, const char *reason, const 
         parts_add_range(&l->exception, exception, (struct place){0, 0}, exception->length);
 }
 
+static bool has_failed(const struct leader *l)
+{
+    return l->bye == WIRE_FAILED || l->bye == WIRE_SETUP_RAISED;
+}
+
 static void say_bye(struct leader *l)
 {
     struct buf head = {0};
@@ -273,10 +280,23 @@ static void say_bye(struct leader *l)
     flush_results(l);
     l->host.end_runner(l->host.arg);
     l->state = ENDED;
+    l->ended_us = l->now_us;
     struct wire_text reason = {l->reason, (uint32_t)strlen(l->reason)};
     wire_put_text(&head, WIRE_BYE, l->bye, reason, l->exception.length);
     send(l, msg_new(&head, &l->exception));
-    l->host.ended(l->host.arg, l->bye == WIRE_FAILED || l->bye == WIRE_SETUP_RAISED);
+    l->host.ended(l->host.arg, has_failed(l));
+}
+
+/* A leader that has ended waits for the last STOP: while other ranks drain for hours, if their manager's heartbeats say
+ * that it lives; and once it has failed, for which the manager stops the block, not long. INT64_MAX: as long as it takes,
+ * for before START the manager may be busy finding the interchange. */
+static int64_t forsaken_at_us(const struct leader *l)
+{
+    if (l->state != ENDED || l->forsaken || !l->block_id)
+        return INT64_MAX;
+    if (has_failed(l))
+        return l->ended_us + FORSAKEN_US;
+    return l->period_us ? l->last_heard_us + l->threshold_us + 1 : INT64_MAX;
 }
 
 static void drain(struct leader *l, int64_t grace_until_us)
@@ -598,6 +618,10 @@ static void meet_deadlines(struct leader *l)
 void leader_on_tick(struct leader *l, int64_t now_us)
 {
     l->now_us = now_us;
+    if (now_us >= forsaken_at_us(l)) {
+        l->forsaken = true;
+        l->host.forsaken(l->host.arg);
+    }
     if (l->state >= ENDING)
         return;
     if (l->period_us && now_us - l->last_heard_us > l->threshold_us) {
@@ -615,7 +639,7 @@ int64_t leader_deadline_us(const struct leader *l)
 {
     int64_t next = INT64_MAX;
     if (l->state >= ENDING)
-        return next;
+        return forsaken_at_us(l);
     if (l->period_us) {
         int64_t beat = l->last_sent_us + l->period_us, silence = l->last_heard_us + l->threshold_us + 1;
         next = beat < silence ? beat : silence;

@@ -29,7 +29,6 @@
 
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
 #define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */
-#define FORSAKEN_US 3000000 /* for a rank that has failed to hear the last STOP; then its manager is gone */
 #define LINGER_MS 1000
 
 struct pool {
@@ -40,12 +39,12 @@ struct pool {
     struct zygote *zygote;
     struct runner *runner;
     struct leader *leader;
-    struct loop_timer leader_timer, manager_timer, forsaken;
+    struct loop_timer leader_timer, manager_timer;
     struct loop_source source;
     int signals;
     char host[256], pool_id[17];
     int exit_code;
-    bool started, leader_is_over;
+    bool leader_is_over;
     bool orderly; /* every rank has said BYE */
     bool failed; /* the block ends otherwise than it was asked to */
     /* rank 0 */
@@ -137,22 +136,22 @@ static void end_runner(void *arg)
     pool->runner = NULL;
 }
 
-static void on_forsaken(void *arg)
-{
-    struct pool *pool = arg;
-    pool->failed = true;
-    loop_end(pool->loop);
-}
-
 static void leader_ended(void *arg, bool failed)
 {
     struct pool *pool = arg;
     pool->leader_is_over = true;
-    if (is_rank_0(pool)) /* the manager knows how it went */
+    if (!is_rank_0(pool)) /* there the manager knows how it went */
+        pool->exit_code = failed;
+}
+
+static void forsaken(void *arg)
+{
+    struct pool *pool = arg;
+    if (is_rank_0(pool)) /* its manager is here */
         return;
-    pool->exit_code = failed;
-    if (failed && pool->started) /* before that, the manager may be busy finding the interchange */
-        loop_at(pool->loop, &pool->forsaken, now_us(pool) + FORSAKEN_US);
+    pool->exit_code = 1;
+    pool->failed = true;
+    loop_end(pool->loop);
 }
 
 static void manager_to_rank(void *arg, uint32_t rank, struct msg *msg)
@@ -196,7 +195,6 @@ static void on_rank_message(void *arg, uint32_t from, struct msg *msg)
         pool->failed = msg->wire.count;
         loop_end(pool->loop); /* the block is over: see manager.c */
     }
-    pool->started |= msg->wire.type == WIRE_START;
     leader_on_message(pool->leader, msg, now_us(pool));
     if (msg->wire.type == WIRE_START && pool->zygote && pool->runner)
         runner_fork_watch_zygote(pool->runner, msg->wire.start.heartbeat_period_ms * INT64_C(1000),
@@ -314,7 +312,7 @@ static void make_leader(struct pool *pool)
                                        .host = pool->host,
                                        .most_tasks = (uint64_t)pool->options.max_tasks_per_worker,
                                        .most_prefetch = pool->options.prefetch};
-    struct leader_host host = {leader_to_manager, end_runner, leader_ended, pool};
+    struct leader_host host = {leader_to_manager, end_runner, leader_ended, forsaken, pool};
     struct share share = share_of(pool);
     settings.n_cores = share.n_cores;
     settings.cores_alone = share.n_sharing_cores == 1;
@@ -332,7 +330,6 @@ static void make_leader(struct pool *pool)
         pool->runner->events.failed(pool->runner->events.arg, err.text);
     }
     pool->leader_timer = (struct loop_timer){.due = on_leader_timer, .arg = pool};
-    pool->forsaken = (struct loop_timer){.due = on_forsaken, .arg = pool};
 }
 
 static void make_manager(struct pool *pool)

@@ -539,9 +539,7 @@ static void beat(struct manager *m)
     m->beat_at_us = m->now_us + m->period_us / 2;
     for (uint32_t i = 0; i < m->settings.n_ranks; i++) {
         struct rank *r = &m->ranks[i];
-        if (r->bye)
-            continue;
-        if (m->now_us - r->last_heard_us > m->threshold_us) {
+        if (!r->bye && m->now_us - r->last_heard_us > m->threshold_us) {
             char reason[1200];
             snprintf(reason, sizeof reason, "rank %u on %s has been silent for longer than the heartbeat threshold",
                      r->index, r->node.host.p ? r->node.host.p : "?");

@@ -19,7 +19,7 @@ struct world {
     struct outbox out;
     struct leader *leader;
     int64_t now_us;
-    int ended, failed;
+    int ended, failed, forsaken;
 };
 
 static struct fake *self_of(struct runner *runner)
@@ -94,6 +94,11 @@ static void on_ended(void *arg, bool failed)
     w->failed = failed;
 }
 
+static void on_forsaken(void *arg)
+{
+    ((struct world *)arg)->forsaken++;
+}
+
 static void flush_world(struct world *w)
 {
     leader_flush(w->leader, w->now_us);
@@ -108,7 +113,7 @@ static void say(struct world *w, struct msg *msg)
 
 static void begin_with(struct world *w, struct leader_settings settings)
 {
-    struct leader_host host = {on_send, on_end_runner, on_ended, w};
+    struct leader_host host = {on_send, on_end_runner, on_ended, on_forsaken, w};
     memset(w, 0, sizeof *w);
     w->fake.runner.ops = &ops;
     w->leader = leader_new(&settings, &host, &w->fake.runner, 0);
@@ -672,6 +677,58 @@ static void a_silent_manager_is_given_up_and_a_quiet_leader_is_not(void)
     end(&w);
 }
 
+static void tick_at(struct world *w, int64_t now_us)
+{
+    w->now_us = now_us;
+    leader_on_tick(w->leader, now_us);
+    flush_world(w);
+}
+
+static void a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_lives(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, msg_bare(WIRE_STOP, 0, UINT32_MAX));
+    CHECK_EQUAL(w.ended, 1);
+    tick_at(&w, 100000000);
+    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    CHECK_EQUAL(leader_deadline_us(w.leader), 220000001);
+    tick_at(&w, 220000000);
+    CHECK_EQUAL(w.forsaken, 0);
+    tick_at(&w, 220000001);
+    CHECK_EQUAL(w.forsaken, 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), INT64_MAX);
+    tick_at(&w, 900000000);
+    CHECK_EQUAL(w.forsaken, 1);
+    end(&w);
+}
+
+static void a_leader_that_has_failed_does_not_wait_long(void)
+{
+    struct world w;
+    start(&w, -1);
+    w.now_us = 7000000;
+    w.fake.runner.events.failed(w.fake.runner.events.arg, "the zygote has died");
+    flush_world(&w);
+    CHECK_EQUAL(w.failed, 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 10000000);
+    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0)); /* changes nothing */
+    tick_at(&w, 10000000);
+    CHECK_EQUAL(w.forsaken, 1);
+    end(&w);
+}
+
+static void a_leader_that_fails_before_its_block_is_welcome_waits(void)
+{
+    struct world w;
+    begin(&w, -1);
+    w.fake.runner.events.failed(w.fake.runner.events.arg, "Python does not start");
+    flush_world(&w);
+    CHECK_EQUAL(w.failed, 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), INT64_MAX); /* its manager may try for --probe-timeout to be heard */
+    end(&w);
+}
+
 int main(void)
 {
     quiet();
@@ -703,5 +760,8 @@ int main(void)
     the_grace_of_a_stop_runs_out();
     stop_now_does_not_wait();
     a_silent_manager_is_given_up_and_a_quiet_leader_is_not();
+    a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_lives();
+    a_leader_that_has_failed_does_not_wait_long();
+    a_leader_that_fails_before_its_block_is_welcome_waits();
     return check_end("leader");
 }

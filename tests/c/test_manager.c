@@ -443,6 +443,31 @@ static void a_silent_rank_ends_the_block(void)
     end(&w);
 }
 
+static void a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_answer(void)
+{
+    struct world w;
+    begin(&w, 2, 90000000);
+    from_rank(&w, 0, make_node(0, 1));
+    from_rank(&w, 1, make_node(1, 1));
+    from_interchange(&w, make_welcome());
+    w.now_us = 90000000;
+    manager_on_tick(w.manager, w.now_us);
+    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    outbox_clear(&w.out);
+    for (int i = 0; i < 20; i++) { /* rank 0 works on */
+        struct msg *beat = msg_bare(WIRE_HEARTBEAT, 0, 0);
+        w.now_us += 15000000;
+        manager_on_rank(w.manager, 0, beat, w.now_us);
+        manager_on_interchange(w.manager, beat, w.now_us);
+        msg_unref(beat);
+        manager_on_tick(w.manager, w.now_us);
+    }
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_HEARTBEAT), 20);
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_STOP), 0);
+    CHECK_EQUAL(w.over, 0);
+    end(&w);
+}
+
 static void without_the_interchange_the_block_ends(void)
 {
     struct world w;
@@ -539,6 +564,7 @@ int main(void)
     a_rank_that_fails_before_registration_is_told_all_the_same();
     a_rank_that_never_starts_is_named();
     a_silent_rank_ends_the_block();
+    a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_answer();
     without_the_interchange_the_block_ends();
     a_signal_gives_what_runs_its_grace();
     a_drain_takes_no_more_and_waits_for_what_runs();
