@@ -14,6 +14,7 @@ import pytest
 from parsl import python_app
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 
+from scripts.soaks.leftovers import segments_mapped
 from tests.support.blocks import ranks, workers, zygotes
 from tests.support.by_hand import ByHand
 from tests.support.executors import loaded, started
@@ -56,6 +57,21 @@ def test_a_lost_rank_fails_what_its_block_had_and_the_rest_runs_in_a_new_one(
                 assert caught.value.block == "0"
                 assert os.uname().nodename in caught.value.hosts
         assert [f.result(60) for f in waiting] == [2 * i for i in range(20)]
+
+
+@pytest.mark.row(7)
+def test_ranks_that_are_killed_leave_no_shared_memory(mpi: str) -> None:
+    """Open MPI's have a file each in /dev/shm, which its mpiexec removes then."""
+    with PoolExecutor(2, ranks=2) as executor:
+        assert executor.submit(sample.double, 21).result(60) == 42
+        block = executor._keeper.blocks["0"]
+        mapped = segments_mapped()
+        if mpi == "openmpi":
+            assert len(mapped) >= 2, "a file for each rank"
+        for rank in ranks(block.pid):
+            os.kill(rank.pid, signal.SIGKILL)
+        block._process.wait(20)
+        eventually(lambda: not list(filter(os.path.exists, mapped)), "nothing is left", seen=lambda: mapped)
 
 
 @pytest.mark.row(7)
