@@ -10,6 +10,7 @@ import functools
 import importlib.resources
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -162,6 +163,17 @@ def launcher(name: str, pool: Pool, layout: Layout) -> list[str]:
         compose = _openmpi if flavour_of(pool.mpi) == "openmpi" else _mpich
         return compose(find_mpiexec(pool), layout, pool.mpi)
     raise LaunchError(f"mpi_launcher={name!r} is not known; there are {', '.join(NAMES)}")
+
+
+def words(launch_cmd: str) -> list[str]:
+    """The beginning of the line where a user gives it. Raises LaunchError."""
+    try:
+        found = shlex.split(launch_cmd)
+    except ValueError as e:  # a quotation that does not end
+        raise LaunchError(f"launch_cmd={launch_cmd!r} is no command line: {e}") from None
+    if not found or shutil.which(found[0]) is None:
+        raise LaunchError(f"launch_cmd={launch_cmd!r}: there is no command {found[0] if found else ''!r} on PATH")
+    return found
 
 
 def script_path() -> tuple[str, ...]:

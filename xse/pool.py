@@ -7,7 +7,6 @@ import base64
 import contextlib
 import math
 import os
-import shlex
 import shutil
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from xse import commands, launch, payload
 from xse.chunks import ChunkedMap, chunk_task
 from xse.client import Client
-from xse.errors import LaunchError, OptionError, PayloadTooLarge, SerializationError
+from xse.errors import OptionError, PayloadTooLarge, SerializationError
 from xse.future import Future, load_result
 from xse.keeper import Keeper, Plan
 from xse.keys import new_server_keys
@@ -103,7 +102,7 @@ class PoolExecutor(Executor):
         if launch_cmd is None:
             before = launch.launcher(mpi_launcher, pool, launch.Layout(ranks_per_node=ranks))
         else:
-            before = _words(launch_cmd)
+            before = launch.words(launch_cmd)
         self._functions = payload.Functions()
         self._n_workers = max_workers
         self._maps: weakref.WeakSet[ChunkedMap] = weakref.WeakSet()
@@ -402,13 +401,6 @@ def _check_number(name: str, value: object, least: int, most: int) -> None:
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if not least <= value <= most:
         raise OptionError(f"{name}={value} is out of range: {least} to {most}")
-
-
-def _words(command: str) -> list[str]:
-    words = shlex.split(command)
-    if not words or shutil.which(words[0]) is None:
-        raise LaunchError(f"launch_cmd={command!r}: there is no command {words[0] if words else ''!r} on PATH")
-    return words
 
 
 def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:

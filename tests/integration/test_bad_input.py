@@ -25,6 +25,7 @@ from xse import ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor
         ({"mpi_launcher": "tractor"}, "auto, mpiexec, srun"),
         ({"port_range": (5, 5)}, "must be (low, high)"),
         ({"launch_cmd": "no-such-launcher -n 1"}, "no command 'no-such-launcher' on PATH"),
+        ({"launch_cmd": "mpiexec 'n01"}, "is no command line: No closing quotation"),
     ],
 )
 def test_a_wrong_argument_of_pool_executor_is_told(mpi: str, arguments: dict[str, Any], expected: str) -> None:
