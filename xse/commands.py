@@ -141,6 +141,15 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Request: end this block; what runs there may take ``grace_ms`` to end by itself. Answered by Done at once."""
+
+    name: ClassVar[str] = "stop"
+    block_id: str
+    grace_ms: int = 0
+
+
+@dataclass(frozen=True)
 class Shutdown:
     """Request: end all blocks, then yourself. Answered by Done when the blocks have ended."""
 
@@ -155,7 +164,7 @@ class Done:
     found: bool = True
 
 
-Request = Config | Status | Admit | Hold | Shutdown
+Request = Config | Status | Admit | Hold | Stop | Shutdown
 Reply = StatusReply | Done
 Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown
 
@@ -172,6 +181,7 @@ _TYPES: dict[str, Any] = {
         StatusReply,
         Admit,
         Hold,
+        Stop,
         Shutdown,
         Done,
     )

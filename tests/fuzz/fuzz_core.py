@@ -120,7 +120,7 @@ def client_acts(feed: Feed, world: World, op: int) -> None:
             world.now += feed.number() / 100
             world.core.on_tick(world.now)
         case _:
-            requests = (commands.Status(), commands.Hold("0"), None)
+            requests = (commands.Status(), commands.Hold("0"), commands.Stop("0"), None)
             request = requests[feed.byte() % len(requests)]
             if request:
                 world.core.on_request(world.now, 1, request)

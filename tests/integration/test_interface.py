@@ -22,7 +22,7 @@ from parsl.providers import LocalProvider
 from parsl.usage_tracking.api import get_parsl_usage
 
 from tests.support.executors import started
-from tests.support.tasks import wait_for
+from tests.support.tasks import n_waiting, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import ExtremeScaleExecutor
@@ -206,6 +206,19 @@ def test_hold_worker_takes_no_more_and_what_runs_ends_normally(mpi: str, tmp_pat
 
 def block_of_mine() -> str:
     return os.environ["PARSL_WORKER_BLOCK_ID"]
+
+
+def test_a_block_that_is_scaled_in_ends_in_order_and_gives_what_it_runs_a_second(mpi: str, tmp_path: Path) -> None:
+    """A signal, which is how a job is cancelled, takes Open MPI's mpiexec two seconds; and so it is code 3."""
+    with started(tmp_path, blocks=2) as executor:
+        go = tmp_path / "go"
+        running = executor.submit(wait_for, {}, go)
+        eventually(lambda: n_waiting(go), "it runs")
+        go.touch()
+        assert sorted(executor.scale_in(2)) == ["0", "1"]
+        assert running.exception(10) is None
+        logs = sorted((tmp_path / "ExtremeScaleExecutor").rglob("manager.log"))
+        assert [log.read_text().count("block_over code=0 orderly=1") for log in logs] == [1, 1]
 
 
 def test_scale_in_takes_named_blocks_and_without_force_only_idle_ones(mpi: str, tmp_path: Path) -> None:

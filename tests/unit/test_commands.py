@@ -21,6 +21,7 @@ from xse import commands
             [commands.BlockInfo("0", "p", ["h"], 1, 3, 4.5, False, True, "3.11.7")], ["0", "1"], 10, 2
         ),
         commands.Hold("0"),
+        commands.Stop("0", 1000),
         commands.Shutdown(),
         commands.Done(False),
     ],

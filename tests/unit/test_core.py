@@ -222,6 +222,24 @@ def test_a_held_block_gets_no_more_and_ends_what_it_has() -> None:
     assert world.given("1") == [2, 3]
 
 
+def test_one_block_can_be_stopped_and_the_others_go_on() -> None:
+    world = World()
+    world.up("0", 1, 1)
+    world.up("1", 1, 1)
+    world.submit(1, 3)
+    world.core.on_request(0.0, 7, commands.Stop("0", 1000))
+    world.settle()
+    (asked,) = world.to_block("0", wire.Stop)
+    assert (asked.now, asked.grace_ms) == (False, 1000)
+    assert not world.to_block("1", wire.Stop)
+    world.answer("0", [1])
+    world.answer("1", [2])
+    assert (world.given("0"), world.given("1")) == ([1], [2, 3])
+    world.core.on_request(0.0, 8, commands.Stop("1"))
+    world.settle()
+    assert [stop.now for stop in world.to_block("1", wire.Stop)] == [True]
+
+
 def test_a_draining_block_gets_no_more() -> None:
     world = World()
     world.up("0", 5, 5)

@@ -228,7 +228,7 @@ class World:
     def command(self, dice: Dice) -> None:
         block = self.some_block(dice)
         name = block.name if block else "none"
-        choice: list[commands.Request] = [commands.Status(), commands.Hold(name)]
+        choice: list[commands.Request] = [commands.Status(), commands.Hold(name), commands.Stop(name, dice.below(2))]
         self.core.on_request(self.now, 1, dice.one_of(choice))
 
     def answer_late(self, dice: Dice) -> None:

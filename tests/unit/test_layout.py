@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[2]
 
 #: From the ground up: a file may import those above it in this list and no others of the package.
 LAYERS = [
-    {"version", "addresses", "captured", "errors", "template", "keys", "place", "signals", "interchange.log"},
+    {
+        "version",
+        "addresses",
+        "captured",
+        "errors",
+        "local_jobs",
+        "template",
+        "keys",
+        "place",
+        "signals",
+        "interchange.log",
+    },
     {"wire", "scratch", "parsl_errors"},
     {"frames", "segments", "options"},
     {"payload"},

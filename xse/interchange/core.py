@@ -317,20 +317,25 @@ class Core:
                     block.held = True
                     self._place(block)
                 self._reply(number, commands.Done(block is not None))
+            case commands.Stop():
+                block = self._find(request.block_id)
+                if block:
+                    self._stop(block, now, wire.Stop(now=not request.grace_ms, grace_ms=request.grace_ms))
+                self._reply(number, commands.Done(block is not None))
             case commands.Shutdown():
                 self._shutdown = number
                 for block in self._blocks.values():
-                    self._stop(block, now)
+                    self._stop(block, now, wire.Stop(now=True))
                 self._done_if_over()
 
     def _find(self, name: str) -> Block | None:
         """By block id, or by the pool's."""
         return self._by_id.get(name) or next((b for b in self._blocks.values() if b.hello.pool_id == name), None)
 
-    def _stop(self, block: Block, now: float) -> None:
+    def _stop(self, block: Block, now: float, how: wire.Stop) -> None:
         block.stopping = True
         self._place(block)
-        self._to_block(block, now, wire.Stop(now=True), [])
+        self._to_block(block, now, how, [])
 
     def _status(self, now: float) -> commands.StatusReply:
         blocks = [
