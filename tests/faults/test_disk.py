@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.disks import fill
 from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
@@ -17,36 +16,6 @@ from xse import ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor
 from xse.scratch import make_scratch
 
 pytestmark = pytest.mark.row(18)
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mounts a file system of this kind on a new directory."""
-    mounted: list[Path] = []
-
-    def mount_it(kind: str, *options: str) -> Path:
-        place = tmp_path / f"mounted-{len(mounted)}"
-        place.mkdir()
-        done = subprocess.run(["mount", "-t", kind, *options, "none", str(place)], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"needs to mount a {kind}: {done.stderr.strip()}")
-        mounted.append(place)
-        return place
-
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small disk")
-    yield mount_it
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(disk: Path) -> None:
-    with open(disk / "full", "wb", 0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            pass
 
 
 def test_a_disk_that_fills_up_while_tasks_run_stops_the_logs_and_is_told_once_by_each_writer(
@@ -140,5 +109,5 @@ def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(no_sockets))
     monkeypatch.setattr("tempfile.tempdir", str(no_sockets))
     monkeypatch.setattr("xse.scratch.LAST_RESORT", str(no_sockets))
-    with pytest.raises(OptionError, match=r"no directory for unix sockets; tried .*mounted-0 \(.*\)\. Set TMPDIR"):
+    with pytest.raises(OptionError, match=rf"no directory for unix sockets; tried {no_sockets} \(Operation .*\)\. Set"):
         make_scratch()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import shlex
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from parsl import python_app
 from parsl.jobs.states import JobState
 
+from tests.support.broken import OTHERS, pool_that_says, program
 from tests.support.executors import loaded
 from tests.support.pools import pools
 from tests.support.took import Took
@@ -26,21 +26,6 @@ from xse import BrokenPool, ExtremeScaleExecutor, LaunchError, PoolExecutor, lau
 def mpiexec() -> str:
     """What starts a rank, for the shell."""
     return shlex.join(launch.launcher("auto", launch.find_pool(), launch.Layout()))
-
-
-def program(path: Path, *lines: str) -> Path:
-    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
-    path.chmod(0o755)
-    return path
-
-
-def pool_that_says(path: Path, this: str, instead: str) -> Path:
-    """Of itself, and otherwise what the real one does. It needs no PATH."""
-    real = [launch.find_pool().path, "--version"]
-    versions = subprocess.run(real, capture_output=True, text=True, check=True).stdout
-    said = path.with_suffix(".said")
-    said.write_text(versions.replace(this, instead))
-    return program(path, f'while read -r line; do echo "$line"; done <{said}')
 
 
 # ---- row 6: a worker cannot start
@@ -183,12 +168,6 @@ def test_no_mpiexec_of_the_pools_mpi_is_told_with_what_to_do(
     executor.shutdown()
 
 
-OTHERS = {
-    "mpich": "mpiexec.openmpi --allow-run-as-root --oversubscribe -n 2",
-    "openmpi": "mpiexec.mpich -n 2",
-}
-
-
 @pytest.mark.row(12)
 def test_the_mpiexec_of_another_mpi_is_told_with_the_right_one(mpi: str, took: Took) -> None:
     if not {"mpich", "openmpi"} <= set(pools()):
@@ -233,22 +212,6 @@ def test_a_block_that_never_connects_is_missing_and_parsl_tells_why(any_mpi: str
         assert "EXIT CODE: 3" in str(caught.value)
         assert executor.bad_state_is_set
         assert [status.state for status in executor.status().values()] == [JobState.MISSING]
-
-
-@pytest.fixture
-def two_taken_ports() -> Iterator[tuple[int, int]]:
-    """Ports that lie beside each other and belong to somebody else."""
-    for low in random.sample(range(40_000, 50_000, 2), 1000):
-        with socket.socket() as a, socket.socket() as b:
-            try:
-                a.bind(("127.0.0.1", low))
-                b.bind(("127.0.0.1", low + 1))
-            except OSError:
-                continue
-            a.listen()
-            b.listen()
-            yield low, low + 2
-            return
 
 
 def told_by_both(directory: Path, **arguments: Any) -> list[str]:
