@@ -191,18 +191,23 @@ def script_path() -> tuple[str, ...]:
 def write_connect_file(
     path: str, *, run: str, block: str, endpoints: list[str], keys: BlockKeys | None, options: PoolOptions
 ) -> None:
-    """See csrc/connect.h. The file is its owner's alone."""
+    """See csrc/connect.h. The file is its owner's alone. Raises LaunchError, or OptionError."""
     lines = ["xse-connect 1", f"run {run}", *([f"block {block}"] if block else [])]
     lines += [f"endpoint {e}" for e in endpoints]
     lines += [f"option {flag} {value}".rstrip() for flag, value in options.pairs()]
     if any("\n" in line for line in lines):
         raise OptionError("an option of a pool may not hold a line break")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as f:
-        os.fchmod(fd, 0o600)
-        f.write("\n".join(lines) + "\n")
-        for name, value in asdict(keys).items() if keys else ():
-            f.write(f"{name} {value}\n")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as f:
+            os.fchmod(fd, 0o600)
+            f.write("\n".join(lines) + "\n")
+            # No variable of ours holds a key: a traceback may show them.
+            f.writelines(f"{name} {value}\n" for name, value in (asdict(keys).items() if keys else ()))
+    except OSError as e:
+        raise LaunchError(
+            f"the connect file {path} cannot be written ({e.strerror}): its directory must be there, and have room"
+        ) from None
 
 
 def tcp_endpoint(address: str, port: int) -> str:

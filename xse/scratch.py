@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 
@@ -10,6 +11,7 @@ from xse.errors import OptionError
 
 #: A unix socket's path holds at most 107 bytes; the names within the directory take some.
 LONGEST = 80
+ROOM = 64 << 10  # bytes that a connect file may take, and more
 LAST_RESORT = "/tmp"
 
 
@@ -27,7 +29,8 @@ def make_shared(run_dir: str | None) -> str:
 
 
 def make_scratch() -> str:
-    """A new directory, mode 0700, with a short path on this host, that takes unix sockets. Raises OptionError."""
+    """A new directory, mode 0700, with a short path on this host, that takes unix sockets and has some room. Raises
+    OptionError."""
     tried: list[str] = []
     for parent in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), LAST_RESORT)):
         if not parent:
@@ -37,9 +40,9 @@ def make_scratch() -> str:
                 raise OSError(None, "its path is too long")
             directory = tempfile.mkdtemp(prefix="xse-", dir=parent)
             try:
-                _make_a_socket(os.path.join(directory, "try"))
+                _try(os.path.join(directory, "try"))
             except OSError:
-                os.rmdir(directory)
+                shutil.rmtree(directory, ignore_errors=True)
                 raise
         except OSError as e:
             tried.append(f"{parent} ({e.strerror})")
@@ -48,8 +51,11 @@ def make_scratch() -> str:
     raise OptionError(f"no directory for unix sockets; tried {', '.join(tried)}. Set TMPDIR to one on a local disk")
 
 
-def _make_a_socket(path: str) -> None:
-    """Not every file system takes one."""
+def _try(path: str) -> None:
+    """Not every file system takes a socket, and a full one takes that and no file."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
+    os.unlink(path)
+    with open(path, "wb", 0) as file:
+        file.write(bytes(ROOM))
     os.unlink(path)

@@ -102,6 +102,29 @@ def test_a_directory_for_what_is_temporary_that_takes_no_sockets_or_has_a_long_p
     assert not list(long.iterdir())
 
 
+def test_a_directory_for_what_is_temporary_that_is_full_is_passed_over(
+    any_mpi: str, mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = mount("tmpfs", "-o", "size=64k")
+    fill(disk)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(disk))
+    with PoolExecutor(1) as pool:
+        assert pool.submit(sample.double, 4).result(60) == 8
+    assert [path.name for path in disk.iterdir()] == ["full"]
+
+
+def test_a_connect_file_on_a_full_disk_is_told_in_a_sentence(any_mpi: str, mount: Callable[..., Path]) -> None:
+    disk = mount("tmpfs", "-o", "size=64k")
+    fill(disk)
+    told = rf"cannot be launched: the connect file {disk}/.* cannot be written \(No space left on device\): its"
+    with (
+        PoolExecutor(1, address="127.0.0.1", run_dir=str(disk)) as pool,
+        pytest.raises(LaunchError, match=told) as caught,
+    ):
+        pool.submit(sample.double, 4).result(60)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
     mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,3 +134,4 @@ def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
     monkeypatch.setattr("xse.scratch.LAST_RESORT", str(no_sockets))
     with pytest.raises(OptionError, match=rf"no directory for unix sockets; tried {no_sockets} \(Operation .*\)\. Set"):
         make_scratch()
+    assert not list(no_sockets.glob("xse-*"))

@@ -106,7 +106,7 @@ def test_no_traceback_shows_a_secret_even_with_the_values_of_local_variables(
         launch.write_connect_file(
             str(tmp_path / "missing" / "c"), run="r", block="", endpoints=[], keys=block, options=PoolOptions()
         )
-    except OSError as e:
+    except LaunchError as e:
         texts.append(with_locals(e))
     try:
         ByHand(tmp_path, address="no-such-host.invalid")
