@@ -136,7 +136,7 @@ class PoolExecutor(Executor):
                 directory=shared,
                 run_id=run_id,
                 options=options,
-                endpoints=partial(_endpoints, scratch, address),
+                endpoints=partial(self._endpoints, scratch, address),
                 keys=keys,
                 segments=in_memory,
                 start_timeout=START_TIMEOUT_S if start_timeout is None and mpi_launcher != "srun" else start_timeout,
@@ -166,6 +166,12 @@ class PoolExecutor(Executor):
         _alive.add(self)
         self._finalizer = weakref.finalize(self, _end_when_empty, self._client, self._end)
         self._finalizer.atexit = False  # _end_all does it, while threads still run
+
+    @staticmethod
+    def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:
+        """Where its pools find the interchange: they take the first that they can reach."""
+        beyond = [launch.tcp_endpoint(address, ports[0])] if address else []
+        return [f"unix://{scratch}/pools", *beyond]
 
     # ---- concurrent.futures
 
@@ -401,8 +407,3 @@ def _check_number(name: str, value: object, least: int, most: int) -> None:
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if not least <= value <= most:
         raise OptionError(f"{name}={value} is out of range: {least} to {most}")
-
-
-def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:
-    beyond = [launch.tcp_endpoint(address, ports[0])] if address else []
-    return [f"unix://{scratch}/pools", *beyond]

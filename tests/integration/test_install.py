@@ -65,6 +65,8 @@ def test_a_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> No
     assert result == "[1, 1, 2, 6, 24, 120]"
     told = run([str(environment / "bin" / "xse-pool"), "--version"], tmp_path)
     assert told.splitlines()[0] == f"xse-pool {VERSION}"
+    assert run([str(environment / "bin" / "xse"), "--version"], tmp_path) == f"xse {VERSION}"
+    assert run([str(environment / "bin" / "xse"), "doctor"], tmp_path).endswith("nothing is wrong.")
 
 
 def test_a_wheel_holds_the_package_the_pool_and_no_more(wheel: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from xse import commands, wire
 from xse.frames import Frames, joined
 from xse.interchange.queue import Arrived, Queue, to_message
+from xse.version import mismatch
 
 logger = logging.getLogger(__name__)
 
@@ -398,11 +399,7 @@ class Core:
         if hello.block_id in self._by_id:
             return wire.Refuse(wire.RefuseCode.BLOCK, f"block {_cut(hello.block_id)} is connected already")
         if hello.xse_version != self._xse_version:
-            return wire.Refuse(
-                wire.RefuseCode.VERSION,
-                f"xse-pool is version {_cut(hello.xse_version)}, and the executor's xse is {self._xse_version}: install"
-                " the same in both places",
-            )
+            return wire.Refuse(wire.RefuseCode.VERSION, mismatch(_cut(hello.xse_version), self._xse_version))
         if hello.python_version and _minor(hello.python_version) != _minor(self._python_version):
             return wire.Refuse(
                 wire.RefuseCode.VERSION,
