@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answers.h"
 #include "deadlines.h"
 #include "log.h"
 #include "mem.h"
@@ -11,7 +12,6 @@
 
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define MOST_BLAMED 3u
-#define FLUSH_BYTES (16u << 20)
 #define FORSAKEN_US 3000000 /* for a leader that has failed to hear the last STOP; then its manager is gone */
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
@@ -51,9 +51,7 @@ struct leader {
     struct prefetch prefetch;
     uint32_t told_capacity, told_workers;
     bool told;
-    struct wire_results results;
-    struct parts results_payload;
-    struct buf results_bytes; /* small payloads of the turn */
+    struct answers answers; /* of the turn */
     int64_t now_us, last_sent_us, last_heard_us, period_us, threshold_us, grace_until_us, ended_us;
     /* how it will end */
     enum wire_bye bye;
@@ -68,57 +66,31 @@ static void send(struct leader *l, struct msg *msg)
     l->host.send(l->host.arg, msg);
 }
 
-static void flush_results(struct leader *l)
+static void flush_answers(struct leader *l)
 {
-    struct buf head = {0};
-    if (!l->results.n)
-        return;
-    wire_results_finish(&l->results, &head);
-    send(l, msg_new(&head, &l->results_payload));
-}
-
-static void close_small(struct leader *l)
-{
-    if (!l->results_bytes.n)
-        return;
-    struct bytes *small = buf_take(&l->results_bytes);
-    parts_add(&l->results_payload, small, bytes_data(small), bytes_length(small));
-    bytes_unref(small);
+    struct msg *msg = answers_take(&l->answers);
+    if (msg)
+        send(l, msg);
 }
 
 static void answer(struct leader *l, uint64_t id, enum wire_status status, uint32_t time_us,
                    const struct parts *payload)
 {
-    uint64_t n = payload ? payload->length : 0;
-    if (n && n < RUNNER_LENT)
-        parts_copy(payload, (struct place){0, 0}, n, buf_room(&l->results_bytes, (size_t)n));
-    else if (n) {
-        close_small(l);
-        parts_add_range(&l->results_payload, payload, (struct place){0, 0}, n);
-    }
-    wire_results_add(&l->results, id, (uint32_t)n, time_us, status);
-    if (l->results.n == WIRE_MAX_ITEMS || l->results.payload_length >= FLUSH_BYTES) {
-        close_small(l);
-        flush_results(l);
-    }
+    answers_add(&l->answers, id, status, time_us, payload);
+    if (answers_full(&l->answers))
+        flush_answers(l);
 }
 
 static void answer_failure(struct leader *l, uint64_t id, enum wire_status status, const struct wire_failure *failure)
 {
-    struct buf record = {0};
-    struct parts payload = {0};
-    wire_put_failure(&record, failure);
-    struct bytes *bytes = buf_take(&record);
-    parts_add(&payload, bytes, bytes_data(bytes), bytes_length(bytes));
-    bytes_unref(bytes);
-    answer(l, id, status, 0, &payload);
-    parts_clear(&payload);
+    answers_add_failure(&l->answers, id, status, failure);
+    if (answers_full(&l->answers))
+        flush_answers(l);
 }
 
 static void give_back(struct leader *l, struct task_queue *tasks)
 {
-    close_small(l);
-    flush_results(l); /* what is answered is told before what is not */
+    flush_answers(l); /* what is answered is told before what is not */
     while (tasks->n)
         send(l, tasks_write(tasks, tasks->n < WIRE_MAX_ITEMS ? tasks->n : WIRE_MAX_ITEMS));
 }
@@ -276,8 +248,7 @@ static bool has_failed(const struct leader *l)
 static void say_bye(struct leader *l)
 {
     struct buf head = {0};
-    close_small(l); /* what was answered in the turn in which the end began */
-    flush_results(l);
+    flush_answers(l); /* what was answered in the turn in which the end began */
     l->host.end_runner(l->host.arg);
     l->state = ENDED;
     l->ended_us = l->now_us;
@@ -661,8 +632,7 @@ void leader_flush(struct leader *l, int64_t now_us)
     }
     dispatch(l);
     l->runner->ops->flush(l->runner);
-    close_small(l);
-    flush_results(l);
+    flush_answers(l);
     if (l->state == RUNNING && (l->n_ready || l->told))
         tell_credit(l, false);
     if (l->state == DRAINING && !l->n_given)
@@ -712,9 +682,7 @@ void leader_free(struct leader *l)
         task_queue_clear(&l->workers[i].given);
     task_queue_clear(&l->queue);
     room_free(l->room);
-    wire_results_free(&l->results);
-    parts_clear(&l->results_payload);
-    buf_free(&l->results_bytes);
+    answers_free(&l->answers);
     mem_free(l->workers);
     deadlines_free(l->deadlines);
     parts_clear(&l->exception);

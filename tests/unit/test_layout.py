@@ -120,7 +120,7 @@ def test_in_c_too(what: str, allowed: set[str]) -> None:
 
 @pytest.mark.parametrize(
     "brain",
-    "manager leader tasks wire share mpx_frame idset prefetch rings deadlines".split(),
+    "manager leader answers tasks wire share mpx_frame idset prefetch rings deadlines".split(),
 )
 def test_brains_do_no_io(brain: str) -> None:
     text = (ROOT / "csrc" / f"{brain}.c").read_text()
