@@ -15,16 +15,16 @@ ENOUGH = 100
 
 
 class House:
-    """Connections from this host, as libzmq would accept them."""
+    """Connections from this host, as libzmq would accept them: its sockets are of IPv6 and take both."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("::ffff:127.0.0.1", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         self.accepted: list[socket.socket] = []
         self.strangers: list[socket.socket] = []
 
     def come(self) -> int:
         """Returns the descriptor on our side."""
-        self.strangers.append(socket.create_connection(self._listener.getsockname()))
+        self.strangers.append(socket.create_connection(("127.0.0.1", self._listener.getsockname()[1])))
         self.accepted.append(self._listener.accept()[0])
         return self.accepted[-1].fileno()
 
@@ -88,6 +88,15 @@ def test_a_descriptor_that_is_another_connection_by_now_is_left_alone(house: Hou
     os.dup2(house.come(), number)
     lobby.came(house.come())
     assert not house.is_cut(1)
+
+
+def test_a_descriptor_that_is_no_connection_any_more_is_left_alone(house: House) -> None:
+    lobby = Lobby(0, ENOUGH)
+    before = set(os.listdir("/proc/self/fd"))
+    with open(os.devnull) as file:
+        lobby.came(file.fileno())
+        assert lobby.left(file.fileno()) == ("unknown", False)
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_who_is_gone_before_we_look_is_of_an_unknown_address(house: House) -> None:

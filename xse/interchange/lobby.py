@@ -62,9 +62,14 @@ class Lobby:
 def _copy(fd: int) -> socket.socket:
     """Of a connection that may be gone: then of nothing."""
     try:
-        return socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=os.dup(fd))
+        copy = os.dup(fd)
     except OSError:
-        return socket.socket(socket.AF_INET)
+        return socket.socket()
+    try:
+        return socket.socket(fileno=copy)  # of the family that it is of: names of IPv6 are longer
+    except OSError:
+        os.close(copy)
+        return socket.socket()
 
 
 def _peer_of(sock: socket.socket) -> Any:
