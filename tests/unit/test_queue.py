@@ -7,7 +7,7 @@ from array import array
 
 from xse import wire
 from xse.frames import Frames
-from xse.interchange.queue import FEW, Arrived, Piece, Queue, to_message
+from xse.interchange.queue import FEW, SMALL_TASKS, Arrived, Piece, Queue, to_message
 
 
 def arrived(first: int, n: int, priority: int = 0, function: bytes = b"f") -> Arrived:
@@ -49,6 +49,34 @@ def test_tasks_come_out_in_the_order_they_came_however_they_are_taken() -> None:
         assert all(data == str(i).encode() for i, data in contents(pieces))
         taken += ids(pieces)
     assert taken == [*range(20), *range(25, 30)]
+
+
+def test_small_messages_that_wait_behind_each_other_become_one() -> None:
+    queue = Queue()
+    for first in range(100):
+        queue.add(arrived(first, 1))
+    pieces = queue.take(100)
+    assert len(pieces) == 1
+    assert contents(pieces) == [(i, str(i).encode()) for i in range(100)]
+    assert not queue.take(1)
+
+
+def test_what_is_taken_while_small_messages_come_is_as_it_was_then() -> None:
+    queue = Queue()
+    queue.add(arrived(0, 2))
+    queue.add(arrived(2, 2))
+    first = queue.take(3)
+    queue.add(arrived(4, 2))
+    assert contents(first) == [(i, str(i).encode()) for i in range(3)]
+    assert contents(queue.take(9)) == [(i, str(i).encode()) for i in range(3, 6)]
+
+
+def test_messages_that_are_large_or_not_alike_are_not_put_together() -> None:
+    for second in (arrived(1, SMALL_TASKS + 1), arrived(1, 1, function=b"g"), arrived(1, 1, priority=1)):
+        queue = Queue()
+        queue.add(arrived(0, 1))
+        queue.add(second)
+        assert len(queue.take(100)) == 2
 
 
 def test_lower_priority_numbers_go_first_and_equals_in_order() -> None:

@@ -1,4 +1,8 @@
-"""Tasks that wait, as they came: whole messages, cut where a block's credit ends. Pure; never looks into a payload."""
+"""Tasks that wait, as they came: whole messages, cut where a block's credit ends. Pure; never looks into a payload.
+
+Messages of few tasks that wait one behind the other are put into one: each takes more than a kilobyte, and a script
+that submits no faster than we read makes a message for each task.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from xse import wire
 from xse.frames import Frames, joined
 
 FEW = 32  # ids that are looked for one by one in a message of thousands
+SMALL_TASKS, SMALL_BYTES = 32, 4096  # a message of no more is put behind the last one's tasks,
+MOST_TASKS, MOST_BYTES = 1024, 256 << 10  # until that one has so many, or so much payload
 
 
 class Piece:
@@ -86,6 +92,39 @@ class Arrived:
         return pieces
 
 
+class Gathered(Arrived):
+    """Small messages of one function and the same options, as one. ``add`` until ``close``; only then to be read."""
+
+    __slots__ = ("_bytes", "is_open")
+
+    def __init__(self, first: Arrived) -> None:
+        tasks = first.tasks
+        super().__init__(wire.Tasks(tasks.functions, tasks.runs, tasks.ids[:], tasks.lengths[:]), first.payload)
+        self._bytes = bytearray().join(first.payload.cut(0, first.payload.length))
+        self.is_open = True
+
+    def add(self, other: Arrived) -> bool:
+        """Its tasks, behind ours. False: that would be too much."""
+        tasks, payload = other.tasks, other.payload
+        if len(self.tasks.ids) + len(tasks.ids) > MOST_TASKS or len(self._bytes) + payload.length > MOST_BYTES:
+            return False
+        self.tasks.ids.extend(tasks.ids)
+        self.tasks.lengths.extend(tasks.lengths)
+        for view in payload.cut(tasks.functions[0].length, payload.length):
+            self._bytes += view
+        return True
+
+    def close(self) -> None:
+        self.is_open = False
+        self.tasks.runs = (self.tasks.runs[0]._replace(n_tasks=len(self.tasks.ids)),)
+        self.payload = Frames([self._bytes])
+
+
+def _is_small(message: Arrived) -> bool:
+    tasks = message.tasks
+    return len(tasks.ids) <= SMALL_TASKS and message.payload.length <= SMALL_BYTES and len(tasks.runs) == 1
+
+
 class Queue:
     """What waits: lower priority numbers first, and first come, first served among equals."""
 
@@ -107,9 +146,33 @@ class Queue:
 
     def add(self, message: Arrived) -> None:
         """At the end of its priority."""
-        for piece in message.pieces():
-            self._line(piece.run.priority).append(piece)
         self._n += len(message.tasks.ids)
+        if self._n > len(message.tasks.ids) and self._gather(message):
+            return
+        for piece in message.pieces():
+            line = self._line(piece.run.priority)
+            if line:
+                _close(line[-1])
+            line.append(piece)
+
+    def _gather(self, message: Arrived) -> bool:
+        """Put it into the one before it, if both are small and alike."""
+        run = message.tasks.runs[0]
+        line = self._by_priority.get(run.priority)
+        if not line or not _is_small(message):
+            return False
+        last = line[-1]
+        before = last.message
+        if before.tasks.functions != message.tasks.functions or not _same_run(last.run, run):
+            return False
+        if not (isinstance(before, Gathered) and before.is_open):
+            if not _is_small(before) or len(last) < len(before.tasks.ids):
+                return False
+            before = last.message = Gathered(before)
+        if not before.add(message):
+            return False
+        last.stop = len(before.tasks.ids)
+        return True
 
     def give_back(self, message: Arrived) -> None:
         """At the front of its priority: these have waited already."""
@@ -123,6 +186,7 @@ class Queue:
         while n and self._priorities:
             line = self._by_priority[self._priorities[0]]
             piece = line.popleft()
+            _close(piece)
             if len(piece) > n:
                 piece, rest = piece.split(n)
                 line.appendleft(rest)
@@ -139,6 +203,7 @@ class Queue:
         removed: list[int] = []
         for priority in list(self._priorities):
             line = self._by_priority[priority]
+            _close(line[-1])
             for i in range(len(line) - 1, -1, -1):
                 low, high = line[i].message.bounds()
                 here = wanted[bisect_left(wanted, low) : bisect_right(wanted, high)]
@@ -154,6 +219,12 @@ class Queue:
                 self._priorities.remove(priority)
         self._n -= len(removed)
         return removed
+
+
+def _close(piece: Piece) -> None:
+    """To be done before it is looked into. Only the last of a line can be open."""
+    if isinstance(piece.message, Gathered) and piece.message.is_open:
+        piece.message.close()
 
 
 def _positions(piece: Piece, wanted: list[int]) -> list[int]:
