@@ -30,7 +30,7 @@ from typing import Any, TypeAlias
 from xse import commands, errors, wire
 from xse.frames import Frames, joined
 from xse.future import Future, finish_all
-from xse.payload import Function, claimed
+from xse.payload import Function, Scattered, claimed
 from xse.segments import Reference
 from xse.stream import Stream
 
@@ -56,7 +56,8 @@ _RAISED = int(wire.Status.RAISED)  # VALUE or this: the task's own
 
 
 #: A task on its way to the wire: its future, function, arguments, priority, and timeout in milliseconds.
-Entry: TypeAlias = tuple[Future, Function, wire.Buffer, int, int]
+Data: TypeAlias = "wire.Buffer | Scattered"
+Entry: TypeAlias = tuple[Future, Function, Data, int, int]
 _run_of = itemgetter(1, 3, 4)  # tasks that follow each other and have the same of these are a run
 
 
@@ -208,7 +209,7 @@ class Client:
     def submit(
         self,
         function: Function,
-        data: wire.Buffer,
+        data: Data,
         *,
         priority: int = 0,
         timeout_ms: int = 0,
@@ -565,9 +566,12 @@ def to_message(entries: Sequence[Entry]) -> tuple[wire.Tasks, list[wire.Buffer]]
             functions.append(wire.Function(function.digest, len(function.data)))
             parts.append(function.data)
         runs.append(wire.Run(number, sum(1 for _ in run), priority, timeout_ms, function.codec))
-    data = [entry[2] for entry in entries]
+    data: list[Any] = [entry[2] for entry in entries]
     ids = array("Q", [entry[0].task_id for entry in entries])
-    return wire.Tasks(tuple(functions), tuple(runs), ids, array("I", map(len, data))), parts + data
+    lengths = array("I", map(len, data))
+    if Scattered in map(type, data):
+        data = [part for d in data for part in (d.parts if type(d) is Scattered else (d,))]
+    return wire.Tasks(tuple(functions), tuple(runs), ids, lengths), parts + data
 
 
 def _ended(code: int) -> str:

@@ -12,10 +12,10 @@ import io
 import pickle
 import traceback
 import types
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, overload
 
 from xse.captured import Captured, captured
 from xse.errors import PayloadTooLarge, RemoteTraceback, SerializationError
@@ -90,6 +90,53 @@ def dumps(obj: Any) -> bytes:
     return data
 
 
+class Scattered:
+    """A pickle in pieces, for large ones: bytes lie in it as they were given, without a copy. ``len``: of all of it."""
+
+    __slots__ = ("_length", "parts")
+
+    def __init__(self, parts: Sequence[Buffer]) -> None:
+        self.parts = parts
+        self._length = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def scattered(obj: Any, arrays: list[pickle.PickleBuffer] | None = None) -> Scattered:
+    """As ``dumps``. ``arrays``: where large arrays are to go, which are then not in the pickle; then what may change is
+    not copied either.
+
+    Large bytes and texts come from the pickler as pieces of their own, and are not searched for names: what else it
+    writes comes in pieces of less than 128 KiB (PEP 3154).
+    """
+    parts: list[Buffer] = []
+    if arrays is None:
+        pickler = pickle.Pickler(
+            _Writer(lambda part: parts.append(bytes(part))), PROTOCOL
+        )  # bytes are not copied by it
+    else:
+        pickler = pickle.Pickler(_Writer(parts.append), PROTOCOL, buffer_callback=arrays.append)
+    try:
+        pickler.dump(obj)
+    except Exception:
+        by_value = True
+    else:
+        by_value = any(len(part) < LARGE and b"__main__" in part for part in parts)
+    if not by_value:
+        return Scattered(parts)
+    if arrays:
+        arrays.clear()
+    return Scattered([_pickle_by_value(obj)])
+
+
+class _Writer:
+    """What a Pickler writes to: it hands large bytes over as they are, without a copy, and what else is a buffer."""
+
+    def __init__(self, write: Callable[[Buffer], None]) -> None:
+        self.write = write
+
+
 def loads(data: Buffer | Segment) -> Any:
     """The object again, once. Arrays that came in a segment go on living there."""
     obj = data if type(data) is Segment else pickle.loads(data)  # type: ignore[arg-type]
@@ -123,27 +170,14 @@ def bulk_of(values: Iterable[Any]) -> int:
     return n
 
 
-def fits_segment(values: Iterable[Any]) -> bool:
-    """Large enough for one, and not so large that no message might carry it: that is refused on the other way."""
-    return LARGE <= bulk_of(values) <= MAX_ITEM - LARGE
-
-
-def dump_segment(obj: Any, bulk: Collection[Any], into: Segments) -> Reference | None:
-    """``obj`` in a segment. None: there is no room for it. ``bulk``: large parts of it, which need not be searched for
-    names. Raises as ``dumps``."""
-    parts: list[Buffer] = []
+def dump_segment(obj: Any, bulk: int, into: Segments) -> Reference | None:
+    """``obj`` in a segment. None: there is no room for it, or it is so large that no message might carry it, which is
+    refused on the other way. ``bulk``: what ``bulk_of`` says. Raises as ``dumps``."""
+    if bulk > MAX_ITEM - LARGE:
+        return None
     arrays: list[pickle.PickleBuffer] = []
-    pickle.Pickler(_Writer(parts.append), PROTOCOL, buffer_callback=arrays.append).dump(obj)
-    if any(b"__main__" in part for part in parts if not any(part is value for value in bulk)):
-        parts, arrays = [_pickle_by_value(obj)], []
-    return into.put(parts, [array.raw() for array in arrays])
-
-
-class _Writer:
-    """What a Pickler writes to: it hands large bytes over as they are, without a copy."""
-
-    def __init__(self, write: Callable[[Buffer], None]) -> None:
-        self.write = write
+    data = scattered(obj, arrays)
+    return into.put(data.parts, [array.raw() for array in arrays])
 
 
 # ---- in the client
@@ -191,10 +225,18 @@ class Functions:
         return Function(data)
 
 
-def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """Raises SerializationError or PayloadTooLarge."""
+@overload
+def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes: ...
+@overload
+def dump_arguments(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int
+) -> bytes | Scattered: ...
+def dump_arguments(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int = 0
+) -> bytes | Scattered:
+    """``bulk``: what ``bulk_of`` says of them. Raises SerializationError or PayloadTooLarge."""
     try:
-        data = dumps((args, kwargs))
+        data = dumps((args, kwargs)) if bulk < LARGE else scattered((args, kwargs))
     except Exception as e:
         raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
     if len(data) > MAX_ITEM:
@@ -203,11 +245,11 @@ def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[s
 
 
 def reference_arguments(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], into: Segments
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int, into: Segments
 ) -> Reference | None:
-    """Large arguments in a segment. None: there is no room for them. Raises SerializationError."""
+    """Large arguments in a segment. None: as ``dump_segment``. Raises SerializationError."""
     try:
-        return dump_segment((args, kwargs), [*args, *kwargs.values()], into)
+        return dump_segment((args, kwargs), bulk, into)
     except Exception as e:
         raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
 
@@ -281,11 +323,13 @@ def _dump_value(value: Any, fn: Callable[..., Any]) -> tuple[int, bytes]:
     if value is None:
         return _VALUE, _NONE
     try:
-        if _segments and type(value) not in _SMALL and fits_segment((value,)):
-            reference = dump_segment(value, (value,), _segments)
-            if reference:
-                return Status.VALUE, pickle.dumps(reference, 2)
-        return _VALUE, dumps(value)
+        bulk = 0 if type(value) in _SMALL else bulk_of((value,))
+        if bulk < LARGE:
+            return _VALUE, dumps(value)
+        reference = dump_segment(value, bulk, _segments) if _segments else None
+        if reference:
+            return _VALUE, pickle.dumps(reference, 2)
+        return _VALUE, b"".join(scattered(value).parts)
     except Exception as e:
         told = SerializationError(f"the result of {name_of(fn)}, {name_of(type(value))}, cannot be pickled: {e!r}")
         return Status.RAISED, dump_exception(told)

@@ -184,17 +184,17 @@ class PoolExecutor(Executor):
     ) -> Future:
         if self._shut:
             raise RuntimeError(self._why_shut)
-        segment = None
+        segment, reference = None, None
+        data: bytes | payload.Scattered
         try:
             function = self._functions.get(fn)
-            reference = None
-            given = (*args, *kwargs.values()) if kwargs else args
-            if self._segments and self._keeper.all_here and payload.fits_segment(given):
-                reference = payload.reference_arguments(fn, args, kwargs, self._segments)
+            bulk = payload.bulk_of((*args, *kwargs.values()) if kwargs else args)
+            if bulk >= payload.LARGE and self._segments and self._keeper.all_here:
+                reference = payload.reference_arguments(fn, args, kwargs, bulk, self._segments)
             if reference:
                 data, segment = payload.dumps(reference), reference.path
             else:
-                data = payload.dump_arguments(fn, args, kwargs)
+                data = payload.dump_arguments(fn, args, kwargs, bulk)
         except (SerializationError, PayloadTooLarge) as e:
             return self._client.failed(e)
         return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, segment=segment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -48,6 +49,59 @@ def test_functions_lambdas_closures_partials_and_methods_run() -> None:
 
 def test_arguments_that_only_dill_can_write_are_written() -> None:
     assert value_of(lambda f: f(3), lambda x: x * x) == 9
+
+
+def read(data: payload.Scattered) -> Any:
+    return payload.loads(b"".join(data.parts))
+
+
+def test_large_bytes_lie_in_a_scattered_pickle_as_they_were_given() -> None:
+    large = os.urandom(payload.LARGE)
+    data = payload.scattered((large, [1], "text" * payload.LARGE))
+    assert any(part is large for part in data.parts)
+    assert len(data) == len(b"".join(data.parts))
+    assert read(data) == (large, [1], "text" * payload.LARGE)
+
+
+class InBand:
+    """Hands its memory to the pickler, as numpy's arrays do."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return InBand, (pickle.PickleBuffer(self.data),)
+
+
+def test_what_may_change_is_in_a_scattered_pickle_as_it_was() -> None:
+    for make in (bytearray, lambda data: InBand(bytearray(data))):
+        given: Any = make(b"x" * payload.LARGE)
+        memory = given if isinstance(given, bytearray) else given.data
+        data = payload.scattered(given)
+        memory[0] = 0
+        memory.append(0)
+        again = read(data)
+        assert (again if isinstance(again, bytearray) else again.data) == b"x" * payload.LARGE
+
+
+def test_a_scattered_pickle_brings_what_only_dill_can_write() -> None:
+    large, add = read(payload.scattered((bytes(payload.LARGE), lambda n: n + 1)))
+    assert (len(large), add(1)) == (payload.LARGE, 2)
+
+
+def test_names_of_the_script_are_found_among_however_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of megabytes that the pickler writes frame by frame."""
+    monkeypatch.setattr(payload, "_pickle_by_value", lambda _: b"by value")
+    monkeypatch.setitem(vars(sys.modules["__main__"]), "double_of_the_script", of_the_script)
+    rest = [str(i) for i in range(300_000)]
+    assert payload.scattered([bytes(payload.LARGE), rest, of_the_script, rest]).parts == [b"by value"]
+    assert len(payload.scattered([bytes(payload.LARGE), rest, rest]).parts) > 1
+
+
+def of_the_script() -> None: ...
+
+
+of_the_script.__module__, of_the_script.__qualname__ = "__main__", "double_of_the_script"
 
 
 def test_what_a_task_raises_comes_with_its_remote_traceback() -> None:
