@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from tests.support.processes import mark_what_is_started, ours, ours_but
 from tests.support.waiting import eventually
 
 mark_what_is_started()
+# A shell starts what is to run behind it with SIGINT ignored, and scripts of tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
