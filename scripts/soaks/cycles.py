@@ -88,7 +88,10 @@ def _script(kind: str, way: str, directory: Path, say: Callable[[str], None], un
                 raise ZeroDivisionError
     say("stopped")
     os.read(until, 1)  # nothing else is left
-    say(f"children {', '.join(leftovers.children(os.getpid()))}")
+    left_by = time.monotonic() + MOST_STOP_S  # a thread of the executor's may be about to wait for one that has ended
+    while (children := leftovers.children(os.getpid())) and time.monotonic() < left_by:
+        time.sleep(0.01)
+    say(f"children {', '.join(children)}")
 
 
 class Script:
