@@ -29,10 +29,30 @@ TOLD = {
 
 
 @pytest.mark.parametrize("fault", TOLD)
-def test_a_node_that_is_lost_costs_what_its_block_had_and_no_more(
-    mpi: str, all_nodes_up: None, go: Path, fault: str, took: Took
+def test_a_node_that_is_lost_costs_what_its_block_had_and_its_other_node_is_left_clean(
+    mpi: str, tmp_path: Path, all_nodes_up: None, go: Path, fault: str, took: Took
 ) -> None:
     """kill: its connections close. crash: it loses power, and nothing is heard of it any more."""
+    launch_cmd = f"{over_ssh(mpi, 'node01,node02')} {{xse_pool}} --connect {{connect}}"
+    with started(tmp_path, launch_cmd=launch_cmd, heartbeat_period=1, heartbeat_threshold=4) as executor:
+        eventually(lambda: executor.connected_workers == 2, "both nodes work")
+        running = [executor.submit(wait_for, {}, go) for _ in range(2)]
+        eventually(lambda: n_waiting(go) == 2, "both run one")
+        what, beyond = TOLD[fault]
+        with took(what, beyond=beyond):
+            testbed.hosts(fault, "node01")
+            for future in running:
+                with pytest.raises(ManagerLost, match="node01"):
+                    future.result(30)
+        with took("then until its other node is clean"):
+            eventually(lambda: not left_on("node02"), "the other rank has ended", 20, lambda: left_on("node02"))
+
+
+@pytest.mark.parametrize("fault", TOLD)
+def test_a_pool_goes_on_in_a_new_block_when_its_lost_node_is_back(
+    mpi: str, all_nodes_up: None, go: Path, fault: str
+) -> None:
+    """It tries for some seconds, so the node is back at once."""
     with PoolExecutor(
         2,
         ranks=2,
@@ -44,14 +64,10 @@ def test_a_node_that_is_lost_costs_what_its_block_had_and_no_more(
     ) as pool:
         running = run_now(pool, 2, go)
         waiting = pool.submit(abs, -1)
-        what, beyond = TOLD[fault]
-        with took(what, beyond=beyond):
-            testbed.hosts(fault, "node01")
-            for future in running:
-                with pytest.raises(ManagerLost, match="node01"):
-                    future.result(30)
-        with took("then until its other node is clean"):
-            eventually(lambda: not left_on("node02"), "the other rank has ended", 20, lambda: left_on("node02"))
+        testbed.hosts(fault, "node01")
+        for future in running:
+            with pytest.raises(ManagerLost, match="node01"):
+                future.result(30)
         testbed.hosts("boot", "node01")
         assert waiting.exception(60) is None or isinstance(waiting.exception(), ManagerLost)
         assert pool.submit(abs, -2).result(60) == 2, "a new block runs what comes then"
