@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import truediv
 
-#: figure by peer and by the figure's name; the medians of a run
-Figures = Mapping[tuple[str, str], float]
+#: by peer and by the figure's name: its value in each turn
+Figures = Mapping[tuple[str, str], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,18 @@ class Verdict:
 
 
 def judge(goal: Goal, figures: Figures) -> Verdict:
-    """A peer that failed, or was not asked for, leaves it open; so does a figure of 0: of nothing there is no ratio."""
-    value = figures.get((goal.subject, goal.figure))
-    if value is None or not goal.of:
-        return Verdict(goal, value)
-    other = figures.get((goal.of, goal.figure))
-    return Verdict(goal, value / other if other else None)
+    """By the median of the turns; of a ratio, by the median of the ratios of each turn, for a machine may be half as
+    fast again in one turn as in the next. A peer that failed, or was not asked for, leaves it open; so does a figure of
+    0: of nothing there is no ratio."""
+    values = figures.get((goal.subject, goal.figure))
+    if not values:
+        return Verdict(goal, None)
+    if not goal.of:
+        return Verdict(goal, statistics.median(values))
+    others = figures.get((goal.of, goal.figure))
+    if not others or not all(others) or len(others) != len(values):
+        return Verdict(goal, None)
+    return Verdict(goal, statistics.median(map(truediv, values, others)))
 
 
 def number(value: float) -> str:

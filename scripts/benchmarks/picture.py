@@ -33,8 +33,8 @@ def target(goal: Goal, results: Results, row: Row) -> float | None:
     """Where the bar must reach."""
     if not goal.of:
         return goal.bound
-    other = results.medians(row).get((goal.of, goal.figure))
-    return None if other is None else goal.bound * other
+    others = results.turns(row).get((goal.of, goal.figure))
+    return goal.bound * statistics.median(others) if others else None
 
 
 def panel(axes: Axes, row: Row, figure: str, title: str, results: Results) -> None:

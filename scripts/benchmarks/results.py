@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,10 +27,10 @@ class Results:
     def values(self, peer: str, measure: str, figure: str) -> list[float]:
         return self.found.get(peer, {}).get(measure, {}).get(figure, [])
 
-    def medians(self, row: Row) -> dict[tuple[str, str], float]:
+    def turns(self, row: Row) -> dict[tuple[str, str], list[float]]:
         """By peer and figure, as goals are judged by."""
         return {
-            (peer, figure): statistics.median(values)
+            (peer, figure): values
             for peer in row.peers
             for figure in row.figures
             if (values := self.values(peer, row.measure, figure))

@@ -37,15 +37,15 @@ def verdicts(rows: Sequence[Row], results: Results) -> Iterator[str]:
     """A line for each goal: what is ours, what it must be, what we dream of."""
     lines = [["#", "measure", "xse", "must", "reached", "dream", "reached"]]
     for row in rows:
-        medians = results.medians(row)
+        turns = results.turns(row)
         for n, (must, dream) in enumerate(zip_longest(row.must, row.dream)):
             goal = must or dream
-            value = medians.get((goal.subject, goal.figure))
-            ours = f"{number(value)} {goal.figure}" if value is not None else "-"
+            values = turns.get((goal.subject, goal.figure))
+            ours = f"{number(statistics.median(values))} {goal.figure}" if values else "-"
             line = [row.number, row.title] if n == 0 else ["", ""]
             line.append(ours)
             for g in (must, dream):
-                line += [g.text, judge(g, medians).text] if g else ["", ""]
+                line += [g.text, judge(g, turns).text] if g else ["", ""]
             lines.append(line)
     return table(lines, n_left=7)
 
