@@ -222,9 +222,9 @@ def queue(n: int, period_s: float = 1.0) -> Figures:
         spec = Spec(
             endpoint=f"unix://{directory}/pools", first=0, n_blocks=10, n_workers=64, capacity=64 * 6, task_us=1000
         )
-        progress: list[Moment] = []
+        progress = [Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid))]
         with Players(spec) as players:
-            while not progress or progress[-1].n_done < n:
+            while progress[-1].n_done < n:
                 time.sleep(0.005)
                 progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
             client.close(30)
@@ -255,9 +255,9 @@ def queue_for_workers(n: int) -> Figures:
         submitted_s = time.monotonic() - start
         client, pid = pool._client, pool._client.interchange_pid
         assert pid
-        progress: list[Moment] = []
+        progress = [Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid))]
         go.touch()
-        while not progress or progress[-1].n_done < n:
+        while progress[-1].n_done < n:
             time.sleep(0.005)
             progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
         if any(f.result() != 2 * i for i, f in enumerate(futures)) or not all(f.result() for f in busy):
@@ -293,8 +293,8 @@ def both_ends(progress: list[Moment], n: int) -> Figures:
 
 
 def between(progress: list[Moment], low: int, high: int) -> Figures:
-    """From the low-th result to the high-th."""
-    first = next(m for m in progress if m.n_done >= low)
+    """From the low-th result, or the last look before it, to the high-th: a look at few may find all of them done."""
+    first = [m for m in progress if m.n_done <= low][-1]
     last = next(m for m in progress if m.n_done >= high)
     n = last.n_done - first.n_done
     return {
