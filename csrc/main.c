@@ -11,21 +11,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "interpreter.h"
-#include "leader.h"
-#include "link.h"
-#include "log.h"
-#include "logfile.h"
-#include "manager.h"
-#include "mem.h"
-#include "mpx.h"
+#include "base/log.h"
+#include "base/logfile.h"
+#include "base/mem.h"
+#include "base/title.h"
+#include "leader/leader.h"
+#include "leader/runner_echo.h"
+#include "leader/runner_fork.h"
+#include "leader/runner_sim.h"
+#include "leader/share.h"
+#include "links/link.h"
+#include "links/mpx.h"
+#include "links/zlink.h"
+#include "manager/manager.h"
 #include "options.h"
-#include "runner_echo.h"
-#include "runner_fork.h"
-#include "runner_sim.h"
-#include "share.h"
-#include "title.h"
-#include "zlink.h"
+#include "worker/interpreter.h"
 
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
 #define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */

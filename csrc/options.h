@@ -1,11 +1,11 @@
-/* options.h: the command line of xse-pool. One table makes the parser and --help; xse/options.py is held to it. */
+/* options.h: the command line of xse-pool. One table makes the parser and --help; xse/launch/options.py is held to it. */
 #ifndef XSE_OPTIONS_H
 #define XSE_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "err.h"
+#include "base/err.h"
 
 struct options {
     const char *connect; /* path of the connect file */

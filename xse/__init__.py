@@ -23,8 +23,8 @@ from xse.errors import (
 from xse.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from xse.executor import ExtremeScaleExecutor
-    from xse.pool import PoolExecutor
+    from xse.parsl.executor import ExtremeScaleExecutor
+    from xse.pool.executor import PoolExecutor
 
 __all__ = [
     "BrokenPool",
@@ -47,12 +47,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The executors are imported when they are asked for: a worker needs neither, and Parsl is an extra."""
     if name == "PoolExecutor":
-        from xse.pool import PoolExecutor
+        from xse.pool.executor import PoolExecutor
 
         return PoolExecutor
     if name == "ExtremeScaleExecutor":
         try:
-            from xse.executor import ExtremeScaleExecutor
+            from xse.parsl.executor import ExtremeScaleExecutor
         except ModuleNotFoundError as e:
             if e.name and e.name.split(".")[0] in ("parsl", "typeguard", "psutil"):
                 raise ImportError("ExtremeScaleExecutor needs Parsl: pip install 'xse[parsl]'") from None

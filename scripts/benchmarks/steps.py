@@ -10,9 +10,10 @@ import time
 from array import array
 from collections.abc import Callable
 
-from xse import payload, wire
-from xse.client import Client, to_message
-from xse.frames import Frames
+from xse.client.client import Client, to_message
+from xse.functions import payload
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 from .tasks import double
 

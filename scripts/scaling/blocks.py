@@ -22,10 +22,10 @@ from types import TracebackType
 
 import zmq
 
-from xse import wire
-from xse.frames import Frames
-from xse.stream import Stream
 from xse.version import VERSION
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream
 
 PACKAGE = Path(__file__).parent
 PERIOD_S = 1.0  # how often it is looked whether a heartbeat is due

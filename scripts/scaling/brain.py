@@ -6,9 +6,9 @@ import random
 import time
 from array import array
 
-from xse import wire
-from xse.frames import Frames
 from xse.interchange.core import Core, ToBlock
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 from .source import ARGUMENTS, DIGEST, FUNCTION, MOST_TASKS
 

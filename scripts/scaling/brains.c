@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "leader.h"
-#include "manager.h"
-#include "mem.h"
+#include "base/mem.h"
+#include "leader/leader.h"
+#include "manager/manager.h"
 #include "messages.h"
 
 #define WORKERS 64u /* of a rank, for the manager */

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from xse import launch
-from xse.options import PoolOptions
+from xse.launch.options import PoolOptions
 
 
 class SimulatedPool:

@@ -17,11 +17,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from xse import PoolExecutor, commands
-from xse.client import Client
-from xse.keys import new_block_keys, new_server_keys
-from xse.payload import Function
-from xse.scratch import make_scratch
+from xse import PoolExecutor
+from xse.client.client import Client
+from xse.functions.payload import Function
+from xse.launch.keys import new_block_keys, new_server_keys
+from xse.launch.scratch import make_scratch
+from xse.wire import commands
 
 from .blocks import Players, Spec
 from .pool import SimulatedPool

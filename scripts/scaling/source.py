@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from types import TracebackType
 
-from xse import commands, wire
-from xse.frames import Frames
-from xse.stream import Stream
 from xse.version import VERSION
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream
 
 MOST_TASKS = 4096  # in one message, as a client has it
 FUNCTION = b"sim"

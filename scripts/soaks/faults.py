@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scripts.soaks.plan import KINDS, Fault
 from tests.support.processes import Process, ours, process
-from xse.keeper import SHORT_LIFE_S
+from xse.pool.block_keeper import SHORT_LIFE_S
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from scripts.soaks import tasks
 from xse import ManagerLost, TaskTimeout, WorkerLost
-from xse.future import Future
+from xse.client.future import Future
 
 WINDOW = 4000  # tasks under way at once
 LATE_S = 0.2  # the timeout of tasks that have one

@@ -23,7 +23,7 @@ from scripts.soaks.faults import Injector, Link
 from scripts.soaks.load import Load
 from tests.support import processes
 from xse import ExtremeScaleExecutor, PoolExecutor, launch
-from xse.future import Future
+from xse.client.future import Future
 
 HERE = Path(__file__).parent
 TELL_EVERY_S = 10.0

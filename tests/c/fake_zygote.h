@@ -1,4 +1,4 @@
-/* fake_zygote.h: in the place of csrc/zygote.c, for tests of runner_fork: it forks nothing. A process that was asked for
+/* fake_zygote.h: in the place of csrc/worker/zygote.c, for tests of runner_fork: it forks nothing. A process that was asked for
  * is the test's end of its socket and its page, and dies when it is killed or when the test says so. */
 #ifndef XSE_TEST_FAKE_ZYGOTE_H
 #define XSE_TEST_FAKE_ZYGOTE_H
@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pipe.h"
-#include "zygote.h"
+#include "worker/pipe.h"
+#include "worker/zygote.h"
 
 #define FAKE_WORKERS 4u
 #define FAKE_EVENTS (8 * FAKE_WORKERS)

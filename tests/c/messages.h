@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "msg.h"
+#include "base/log.h"
+#include "wire/msg.h"
 
 static inline void drop_line(void *arg, enum log_level level, const char *line)
 {

@@ -1,5 +1,5 @@
 /* deadlines: the soonest is the soonest, through changes and removal, against a plain table that is looked through. */
-#include "deadlines.h"
+#include "base/deadlines.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

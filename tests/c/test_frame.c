@@ -1,5 +1,5 @@
 /* mpx_frame: a message through MPI-sized pieces and back; and what no rank would send is refused. */
-#include "mpx_frame.h"
+#include "links/mpx_frame.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* idset: what is in is in, through growth and removal, against a plain table of flags. */
-#include "idset.h"
+#include "base/idset.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* leader: which worker gets which task, and what becomes of tasks when workers, or the leader, end. No process, no time:
  * the runner is a list of what was asked of it, and the clock a number. */
-#include "leader.h"
+#include "leader/leader.h"
 
 #include "check.h"
 #include "messages.h"

@@ -1,5 +1,5 @@
 /* logfile: what is written is there, the file is bounded, and a disk that takes nothing is told of once. */
-#include "logfile.h"
+#include "base/logfile.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* loop: what is not there any more is not called. */
-#include "loop.h"
+#include "base/loop.h"
 
 #include <stdlib.h>
 

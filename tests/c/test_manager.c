@@ -1,6 +1,6 @@
 /* manager: how a block begins, which rank gets which task, what goes up, and how a block ends. Messages in, messages out,
  * and the clock is a number. */
-#include "manager.h"
+#include "manager/manager.h"
 
 #include "check.h"
 #include "messages.h"

@@ -9,17 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/idset.h"
+#include "base/loop.h"
 #include "check.h"
 #include "fake_zygote.h"
-#include "idset.h"
-#include "leader.h"
-#include "loop.h"
-#include "manager.h"
+#include "leader/leader.h"
+#include "leader/runner_echo.h"
+#include "leader/runner_fork.h"
+#include "links/mpx_frame.h"
+#include "manager/manager.h"
 #include "messages.h"
-#include "mpx_frame.h"
-#include "runner_echo.h"
-#include "runner_fork.h"
-#include "stream.h"
+#include "wire/stream.h"
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);

@@ -2,7 +2,7 @@
 #include "options.h"
 
 #include "check.h"
-#include "share.h"
+#include "leader/share.h"
 
 static int parse(struct options *options, struct err *err, int argc, const char **args)
 {

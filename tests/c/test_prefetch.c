@@ -1,5 +1,5 @@
 /* prefetch: how much may lie ahead, by what tasks take. */
-#include "prefetch.h"
+#include "leader/prefetch.h"
 
 #include "check.h"
 

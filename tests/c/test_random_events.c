@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "check.h"
-#include "leader.h"
-#include "manager.h"
+#include "leader/leader.h"
+#include "manager/manager.h"
 #include "messages.h"
 
 #define MOST_RANKS 3

@@ -1,6 +1,6 @@
 /* runner_fork: what workers say is told to the leader; what they cannot have to say, for a task may write where its worker
  * writes, costs the worker, and nothing else. The processes are the test's. */
-#include "runner_fork.h"
+#include "leader/runner_fork.h"
 
 #include <sys/socket.h>
 

@@ -1,5 +1,5 @@
 /* runner_sim: simulated workers take the time that is written in their tasks, one after the other, beside each other. */
-#include "runner_sim.h"
+#include "leader/runner_sim.h"
 
 #include "check.h"
 #include "messages.h"

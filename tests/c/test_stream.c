@@ -1,5 +1,5 @@
 /* stream: messages pass whole and in order whatever the socket does to them, and rubbish ends the connection. */
-#include "stream.h"
+#include "wire/stream.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* tasks: what comes in goes out, each function once, in order of priority. */
-#include "tasks.h"
+#include "wire/tasks.h"
 
 #include "check.h"
 #include "messages.h"

@@ -16,7 +16,9 @@ from tests.faults.test_strangers import hello
 from tests.support.by_hand import ByHand
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import commands, parsl_codec, wire
+from xse.parsl import codec as parsl_codec
+from xse.wire import commands
+from xse.wire import messages as wire
 
 pytestmark = pytest.mark.row(21)
 
@@ -77,7 +79,7 @@ def test_a_pool_that_answers_twice_and_what_it_was_not_asked_is_heard_once(
 STAMMERER = """
 import dataclasses, sys
 from array import array
-from xse import wire
+from xse.wire import messages as wire
 from xse.interchange import __main__ as program, loop
 do = loop.Interchange._do
 unasked = wire.Results(array("Q", [999_999]), array("I", [0]), array("I", [1]), bytes([wire.Status.CANCELLED]))

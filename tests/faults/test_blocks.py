@@ -23,7 +23,8 @@ from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import ManagerLost, PoolExecutor, commands, launch
+from xse import ManagerLost, PoolExecutor, launch
+from xse.wire import commands
 
 
 def launcher_of(executor: PoolExecutor) -> int:

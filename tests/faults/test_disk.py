@@ -13,7 +13,7 @@ from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor
-from xse.scratch import make_scratch
+from xse.launch.scratch import make_scratch
 
 pytestmark = pytest.mark.row(18)
 
@@ -131,7 +131,7 @@ def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
     no_sockets = mount("bpf")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(no_sockets))
     monkeypatch.setattr("tempfile.tempdir", str(no_sockets))
-    monkeypatch.setattr("xse.scratch.LAST_RESORT", str(no_sockets))
+    monkeypatch.setattr("xse.launch.scratch.LAST_RESORT", str(no_sockets))
     with pytest.raises(OptionError, match=rf"no directory for unix sockets; tried {no_sockets} \(Operation .*\)\. Set"):
         make_scratch()
     assert not list(no_sockets.glob("xse-*"))

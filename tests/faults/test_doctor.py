@@ -187,7 +187,7 @@ def test_doctor_says_of_no_directory_for_sockets_what_an_executor_says_of_it(
     no_sockets = str(mount("bpf"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", no_sockets)
     monkeypatch.setattr("tempfile.tempdir", no_sockets)
-    monkeypatch.setattr("xse.scratch.LAST_RESORT", no_sockets)
+    monkeypatch.setattr("xse.launch.scratch.LAST_RESORT", no_sockets)
     with pytest.raises(XseError) as caught:
         PoolExecutor(1)
     lines = [line_of(fact) for fact in look(Wishes())]

@@ -16,9 +16,11 @@ import pytest
 from tests.support.by_hand import ByHand
 from tests.support.processes import ours
 from tests.unit import sample
-from xse import PoolExecutor, commands, keys, launch
+from xse import PoolExecutor, launch
 from xse.errors import LaunchError
-from xse.options import PoolOptions
+from xse.launch import keys
+from xse.launch.options import PoolOptions
+from xse.wire import commands
 
 pytestmark = pytest.mark.row(16)
 

@@ -13,7 +13,9 @@ from tests.support.tasks import n_waiting, wait_for
 from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import PayloadTooLarge, PoolExecutor, commands, wire
+from xse import PayloadTooLarge, PoolExecutor
+from xse.wire import commands
+from xse.wire import messages as wire
 
 GIB = 1 << 30
 

@@ -23,7 +23,8 @@ from tests.support.processes import process
 from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import ExtremeScaleExecutor, ManagerLost, wire
+from xse import ExtremeScaleExecutor, ManagerLost
+from xse.wire import messages as wire
 
 REFUSALS = (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_DISCONNECTED)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.heads import written_anew
-from xse import wire
+from xse.wire import messages as wire
 
 
 def again(head: bytes, came: int) -> bytes | str:

@@ -4,7 +4,7 @@
 #include <Python.h>
 
 #include "feed.h"
-#include "interpreter.h"
+#include "worker/interpreter.h"
 #include "write_again.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

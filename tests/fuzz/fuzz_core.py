@@ -13,9 +13,10 @@ with atheris.instrument_imports(include=["xse.interchange.core", "xse.interchang
     from xse.interchange import core
 
 from tests.fuzz.feed import Feed
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange.loop import Interchange
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 PEERS = ("a", "b", "c")
 

@@ -4,7 +4,7 @@
 
 #include "feed.h"
 #include "limit.h"
-#include "mpx_frame.h"
+#include "links/mpx_frame.h"
 
 static void send_on(const struct msg *msg, const uint8_t *frame, size_t n)
 {

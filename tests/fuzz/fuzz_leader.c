@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "leader.h"
+#include "leader/leader.h"
 
 #define N 3u /* workers */
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "manager.h"
+#include "manager/manager.h"
 
 #define MOST_RANKS 3
 

@@ -5,9 +5,9 @@
 
 #include "fake_zygote.h"
 #include "feed.h"
-#include "leader.h"
+#include "leader/leader.h"
+#include "leader/runner_fork.h"
 #include "limit.h"
-#include "runner_fork.h"
 
 #define N 2u /* workers */
 #define MOST_TASKS 512u

@@ -7,7 +7,7 @@
 
 #include "feed.h"
 #include "limit.h"
-#include "stream.h"
+#include "wire/stream.h"
 
 #define MOST_BYTES (16 * BUFFER) /* of one input */
 

@@ -8,11 +8,11 @@ from array import array
 
 import atheris
 
-with atheris.instrument_imports(include=["xse.stream"]):
-    from xse import stream
+with atheris.instrument_imports(include=["xse.wire.stream"]):
+    from xse.wire import stream
 
 from tests.fuzz.feed import Feed
-from xse import wire
+from xse.wire import messages as wire
 
 stream.BUFFER = 128
 stream.CHUNK = 256

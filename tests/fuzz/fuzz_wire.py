@@ -7,9 +7,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["xse.wire"]):
+with atheris.instrument_imports(include=["xse.wire.messages"]):
     from tests.support.heads import written_anew
-    from xse import wire
+    from xse.wire import messages as wire
 
 
 def one_input(data: bytes) -> None:

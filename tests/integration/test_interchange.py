@@ -17,9 +17,10 @@ import zmq
 
 from tests.support.processes import process
 from tests.support.waiting import eventually
-from xse import commands, wire
-from xse.stream import Stream
 from xse.version import VERSION
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.stream import Stream
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 

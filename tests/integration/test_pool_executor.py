@@ -20,7 +20,9 @@ from tests.support.processes import descendants, ours, process
 from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import OptionError, PoolExecutor, commands, segments
+from xse import OptionError, PoolExecutor
+from xse.functions import segments
+from xse.wire import commands
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xse import wire
+from xse.wire import messages as wire
 
 
 def written_anew(message: wire.Message) -> bytes:

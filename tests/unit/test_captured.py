@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.unit import sample
-from xse.captured import Captured, captured
+from xse.functions.captured import Captured, captured
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,7 +118,7 @@ def test_nobody_can_tell_of_what_has_no_pickle() -> None:
 
 SCRIPT = """
     import math
-    from xse.captured import captured
+    from xse.functions.captured import captured
 
     class Box:
         size = 1

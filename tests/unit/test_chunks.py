@@ -10,10 +10,12 @@ import pytest
 
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import SerializationError, chunks, payload
-from xse.chunks import AHEAD, GROWTH, MOST_ITEMS, TARGET_S, ChunkedMap, chunk_task
-from xse.future import Future, load_result
-from xse.wire import Buffer
+from xse import SerializationError
+from xse.client.future import Future, load_result
+from xse.functions import payload
+from xse.pool import chunked_map as chunks
+from xse.pool.chunked_map import AHEAD, GROWTH, MOST_ITEMS, TARGET_S, ChunkedMap, chunk_task
+from xse.wire.messages import Buffer
 
 
 class Workers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xse import commands
+from xse.wire import commands
 
 
 @pytest.mark.parametrize(

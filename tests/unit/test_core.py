@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.unit.test_queue import arrived
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange import core
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 
 class World:

@@ -11,9 +11,10 @@ from hypothesis import given, note
 from tests.support.dice import Dice, thorough, throws
 from tests.unit.test_core import world_nodes
 from tests.unit.test_queue_invariants import PRIORITIES, message_of
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange import core
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 PERIOD_S, THRESHOLD_S = 1.0, 4.0
 MOST_BLOCKS = 4

@@ -48,7 +48,7 @@ def unknown_in(cell: str, files: list[str]) -> list[str]:
 
 
 def test_a_name_that_no_test_has_is_found() -> None:
-    cell = "a_name_that_no_test; test_layout: every_module_has, no_such_test_here; unit/test_docs, test_nowhere"
+    cell = "a_name_that_no_test; test_layout: no_modules_import, no_such_test_here; unit/test_docs, test_nowhere"
     assert unknown_in(cell, ["test_docs"]) == ["no_such_test_here", "test_nowhere"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from xse.frames import JOIN_BELOW, Frames, joined
+from xse.wire.frames import JOIN_BELOW, Frames, joined
 
 
 def test_any_cut_is_that_part_of_the_concatenation() -> None:

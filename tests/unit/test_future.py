@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from xse import payload
-from xse.future import Future, load_result
-from xse.wire import Status
+from xse.client.future import Future, load_result
+from xse.functions import payload
+from xse.wire.messages import Status
 
 
 class Owner:

@@ -11,8 +11,9 @@ import pytest
 
 from xse import launch
 from xse.errors import LaunchError, OptionError
-from xse.keys import BlockKeys
-from xse.options import PoolOptions
+from xse.launch import launchers
+from xse.launch.keys import BlockKeys
+from xse.launch.options import PoolOptions
 
 MPICH = launch.Pool("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
 OPENMPI_4 = launch.Pool("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi", launch.PYTHON)
@@ -104,8 +105,8 @@ def test_no_mpiexec_is_told_with_what_was_tried(tmp_path: Path, monkeypatch: pyt
 
 
 def test_each_launcher_gets_its_own_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "find_mpiexec", lambda pool: "mpiexec")
-    monkeypatch.setattr(launch.shutil, "which", lambda name: name)
+    monkeypatch.setattr(launchers, "find_mpiexec", lambda pool: "mpiexec")
+    monkeypatch.setattr(launchers.shutil, "which", lambda name: name)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     layout = launch.Layout(n_nodes=3, ranks_per_node=2)
 
@@ -125,7 +126,7 @@ def test_each_launcher_gets_its_own_flags(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_launcher_and_a_missing_srun_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LaunchError, match="auto, mpiexec, srun"):
         launch.launcher("tractor", MPICH, launch.Layout())
-    monkeypatch.setattr(launch.shutil, "which", lambda name: None)
+    monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
     with pytest.raises(LaunchError, match="no srun on PATH"):
         launch.launcher("srun", MPICH, launch.Layout())
 

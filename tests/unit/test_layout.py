@@ -1,59 +1,46 @@
-"""The house as docs/architecture.md draws it: who may use what, and that no file is forgotten."""
+"""The parts as docs/architecture.md lists them: who may use what, and that no file is forgotten."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.unit.test_docs import table_rows
+
 ROOT = Path(__file__).parents[2]
 
-#: From the ground up: a file may import those above it in this list and no others of the package.
-LAYERS = [
-    {
-        "version",
-        "addresses",
-        "captured",
-        "errors",
-        "local_jobs",
-        "template",
-        "keys",
-        "place",
-        "signals",
-        "interchange.log",
-    },
-    {"wire", "scratch", "parsl_errors"},
-    {"frames", "segments", "options"},
-    {"payload"},
-    {"stream", "commands", "by_value", "parsl_codec", "launch"},
-    {"future", "local_block", "worker", "interchange.queue", "interchange.refusals"},
-    {"client", "chunks", "interchange.core", "monitoring"},
-    {"interchange.zap", "keeper"},
-    {"interchange.lobby"},
-    {"interchange.door"},
-    {"interchange.loop", "pool", "executor", "doctor.facts"},
-    {"doctor.diagnosis", "doctor.look"},
-    {"interchange.__main__", "cli.pool", "cli.mpi_worker_pool", "cli.doctor"},
-    {"cli.xse"},
-]
-
 #: By-name imports at run time, which an import statement does not show: what they may reach is said here.
-LATE = {("payload", "by_value")}
+LATE = {("functions.payload", "functions.by_value")}
+
+
+def parts_of(folder: str) -> dict[str, set[str]]:
+    """Each part of a table of docs/architecture.md, and the parts it may use."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index(f"| part of `{folder}/` |") :].split("\n\n")[0]
+    parts: dict[str, set[str]] = {}
+    for names, _, may_use in table_rows(table)[1:]:
+        for name in re.findall(r"`([\w.]+)/?`", names):
+            parts[name.removesuffix(".py")] = set(re.findall(r"\w+", may_use))
+    return parts
 
 
 def modules() -> dict[str, Path]:
-    """Of the package, by name within it; packages' own files, which only hand names on, are left out."""
-    return {
-        ".".join(path.relative_to(ROOT / "xse").with_suffix("").parts): path
-        for path in sorted((ROOT / "xse").rglob("*.py"))
-        if path.name != "__init__.py"
-    }
+    """The modules of the package by their name within it; a folder's own file has the folder's name."""
+    found = {}
+    for path in sorted((ROOT / "xse").rglob("*.py")):
+        relative = path.relative_to(ROOT / "xse").with_suffix("").parts
+        name = ".".join(relative[:-1] if relative[-1] == "__init__" else relative)
+        if name:
+            found[name] = path
+    return found
 
 
 def imports(path: Path) -> set[str]:
-    """Every module named in an import of this file."""
+    """Every module of the package that an import of this file names."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -63,39 +50,57 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_every_module_has_its_layer() -> None:
-    assert {name for layer in LAYERS for name in layer} == set(modules())
+def used_by(name: str) -> set[str]:
+    """The modules of the package that this one imports."""
+    own = {f"xse.{n}": n for n in modules()}
+    used = {own[m] for m in imports(modules()[name]) if m in own}
+    return used - {to for frm, to in LATE if frm == name} - {name}
+
+
+def part(name: str) -> str:
+    return name.split(".")[0]
+
+
+def test_the_table_lists_every_part_and_each_may_only_use_parts_above_it() -> None:
+    parts = parts_of("xse")
+    assert set(parts) == {part(name) for name in modules()}
+    seen: set[str] = set()
+    for name, may_use in parts.items():
+        assert may_use <= seen, f"{name} may use what stands below it"
+        seen.add(name)
 
 
 @pytest.mark.parametrize("name", modules())
-def test_a_module_uses_only_what_lies_below_it(name: str) -> None:
-    level = next(i for i, layer in enumerate(LAYERS) if name in layer)
-    below = {f"xse.{n}" for layer in LAYERS[:level] for n in layer}
-    used = {m for m in imports(modules()[name]) if m in {f"xse.{n}" for n in modules()}}
-    used -= {f"xse.{to}" for frm, to in LATE if frm == name}
-    assert used <= below
+def test_a_module_uses_only_the_parts_that_its_part_may_use(name: str) -> None:
+    assert {part(m) for m in used_by(name)} <= parts_of("xse")[part(name)] | {part(name)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    folders = {name for name, path in modules().items() if path.name == "__init__.py"}
+    graph = {name: used_by(name) - folders for name in modules() if name not in folders}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(graph)
 
 
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("parsl", {"executor", "parsl_codec", "parsl_errors"}),
-        ("pickle", {"payload", "by_value", "captured"}),
-        ("dill", {"by_value"}),
-        ("zmq", {"interchange.door", "interchange.zap", "keys", "doctor.look"}),
+        ("parsl", {"parsl.executor", "parsl.codec", "parsl.errors"}),
+        ("pickle", {"functions.payload", "functions.by_value", "functions.captured"}),
+        ("dill", {"functions.by_value"}),
+        ("zmq", {"interchange.tcp.listener", "interchange.tcp.authentication", "launch.keys", "doctor.look"}),
         (
             "socket",
             {
-                "client",
-                "stream",
+                "client.client",
+                "wire.stream",
                 "interchange.__main__",
-                "interchange.door",
-                "interchange.lobby",
+                "interchange.tcp.listener",
+                "interchange.tcp.pending",
                 "interchange.loop",
-                "scratch",
+                "launch.scratch",
             },
         ),
-        ("subprocess", {"client", "launch", "local_block"}),
+        ("subprocess", {"client.client", "launch.binary", "launch.launchers", "pool.local_block"}),
     ],
 )
 def test_a_library_is_used_only_where_it_should_be(library: str, allowed: set[str]) -> None:
@@ -103,29 +108,63 @@ def test_a_library_is_used_only_where_it_should_be(library: str, allowed: set[st
     assert users == allowed
 
 
+def c_files() -> dict[str, Path]:
+    return {str(path.relative_to(ROOT / "csrc")): path for path in sorted((ROOT / "csrc").rglob("*.[ch]"))}
+
+
+def c_part(name: str) -> str:
+    return name.split("/")[0].split(".")[0]
+
+
+def test_the_table_lists_every_part_of_the_pool() -> None:
+    assert set(parts_of("csrc")) == {c_part(name) for name in c_files()}
+
+
+@pytest.mark.parametrize("name", c_files())
+def test_a_file_of_c_includes_only_the_parts_that_its_part_may_use(name: str) -> None:
+    used = {c_part(header) for header in re.findall(r'#include "([^"]+)"', c_files()[name].read_text())}
+    assert used <= parts_of("csrc")[c_part(name)] | {c_part(name)}
+
+
 @pytest.mark.parametrize(
     ("what", "allowed"),
     [
-        (r"#include <mpi\.h>", {"mpx.c"}),
-        (r"#include <zmq\.h>", {"zlink.c"}),
-        (r"#include <Python\.h>", {"interpreter.c"}),
-        (r"\bfork\(\)", {"zygote.c"}),
-        (r"\bclock_gettime\(", {"logfile.c", "loop.c", "worker.c", "zlink.c", "zygote.c"}),
+        (r"#include <mpi\.h>", {"links/mpx.c"}),
+        (r"#include <zmq\.h>", {"links/zlink.c"}),
+        (r"#include <Python\.h>", {"worker/interpreter.c"}),
+        (r"\bfork\(\)", {"worker/zygote.c"}),
+        (
+            r"\bclock_gettime\(",
+            {"base/logfile.c", "base/loop.c", "links/zlink.c", "worker/worker.c", "worker/zygote.c"},
+        ),
     ],
 )
-def test_in_c_too(what: str, allowed: set[str]) -> None:
-    users = {path.name for path in (ROOT / "csrc").glob("*.[ch]") if re.search(what, path.read_text())}
-    assert users == allowed
+def test_what_only_some_files_of_c_may_use(what: str, allowed: set[str]) -> None:
+    assert {name for name, path in c_files().items() if re.search(what, path.read_text())} == allowed
 
 
 @pytest.mark.parametrize(
-    "brain",
-    "manager leader answers tasks wire share mpx_frame idset prefetch rings deadlines".split(),
+    "core",
+    [
+        "manager/manager",
+        "manager/rings",
+        "leader/leader",
+        "leader/answers",
+        "leader/prefetch",
+        "leader/share",
+        "wire/tasks",
+        "wire/wire",
+        "links/mpx_frame",
+        "base/idset",
+        "base/deadlines",
+    ],
 )
-def test_brains_do_no_io(brain: str) -> None:
-    text = (ROOT / "csrc" / f"{brain}.c").read_text()
-    hands = r'#include "(loop|mpx|link|zlink|stream|zygote|relay|runner_\w+|bell)\.h"|#include <(sys/|unistd|poll|time)'
-    assert not re.search(hands, text)
+def test_files_that_decide_do_no_input_or_output(core: str) -> None:
+    text = (ROOT / "csrc" / f"{core}.c").read_text()
+    io = (
+        r'#include "\w+/(loop|mpx|link|zlink|stream|zygote|relay|runner_\w+|bell)\.h"|#include <(sys/|unistd|poll|time)'
+    )
+    assert not re.search(io, text)
 
 
 def test_meson_installs_every_python_file_and_builds_every_c_file() -> None:
@@ -136,4 +175,5 @@ def test_meson_installs_every_python_file_and_builds_every_c_file() -> None:
         for folder, kind in (("xse", "py"), ("csrc", "c"))
         for p in (ROOT / folder).rglob(f"*.{kind}")
     }
-    assert there - {"csrc/embed/build_embed.py"} == listed - {"csrc/embed/build_embed.py"}
+    built_by_name = {"csrc/worker/embed/build_embed.py"}
+    assert there - built_by_name == listed - built_by_name

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.waiting import eventually
-from xse.interchange.lobby import Lobby
+from xse.interchange.tcp.pending import Lobby
 
 ENOUGH = 100
 

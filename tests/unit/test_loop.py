@@ -10,10 +10,11 @@ import zmq
 
 from tests.unit.test_core import make_results, world_nodes
 from tests.unit.test_queue import arrived
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange.loop import AT_A_TIME, Interchange
-from xse.stream import Stream
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream
 
 
 class FakeDoor:

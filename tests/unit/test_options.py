@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import pools
 from xse.errors import OptionError
-from xse.options import PoolOptions, bytes_of
+from xse.launch.options import PoolOptions, bytes_of
 
 
 def test_the_executable_knows_every_option_and_has_the_same_defaults() -> None:

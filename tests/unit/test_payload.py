@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.unit import sample
-from xse import payload
 from xse.errors import RemoteTraceback, SerializationError
-from xse.wire import Status
+from xse.functions import payload
+from xse.wire.messages import Status
 
 
 def run(fn: Any, *args: Any, **kwargs: Any) -> tuple[Any, BaseException | None]:
@@ -114,7 +114,7 @@ def test_what_a_task_raises_comes_with_its_remote_traceback() -> None:
     assert isinstance(error.__cause__, RemoteTraceback)
     text = str(error.__cause__)
     assert 'raise KeyError("nothing there")' in text
-    assert "xse/payload.py" not in text, "our own frames say nothing to a user"
+    assert "xse/functions/payload.py" not in text, "our own frames say nothing to a user"
 
 
 def test_the_chain_of_an_exception_is_in_the_traceback() -> None:
@@ -239,7 +239,7 @@ def script(tmp_path: Path, client: str, worker: str) -> str:
         f"""
         import os, sys
         sys.path[:0] = {[os.getcwd()]!r}
-        from xse import payload
+        from xse.functions import payload
         def dump(name, obj):
             open({str(tmp_path)!r} + "/" + name, "wb").write(payload.dumps(obj))
         def load(name):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from xse import place
+from xse.worker import place
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from array import array
 
-from xse import wire
-from xse.frames import Frames
 from xse.interchange.queue import FEW, SMALL_TASKS, Arrived, Piece, Queue, to_message
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 
 def arrived(first: int, n: int, priority: int = 0, function: bytes = b"f") -> Arrived:

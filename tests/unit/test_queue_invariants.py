@@ -8,9 +8,9 @@ from hypothesis import given
 
 from tests.support.dice import Dice, thorough, throws
 from tests.unit.test_queue import contents, ids
-from xse import wire
-from xse.frames import Frames
 from xse.interchange.queue import Arrived, Queue
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
 
 PRIORITIES = (0, -1, 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xse.interchange.refusals import WINDOW_S, Refusals
+from xse.interchange.tcp.refusals import WINDOW_S, Refusals
 
 
 def test_the_first_of_a_kind_is_told_at_once_and_others_are_counted_until_the_window_is_over() -> None:

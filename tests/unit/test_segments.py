@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit import sample
-from xse import payload, segments
-from xse.payload import LARGE
-from xse.segments import Reference, Segment, Segments
+from xse.functions import payload, segments
+from xse.functions.payload import LARGE
+from xse.functions.segments import Reference, Segment, Segments
 
 
 @pytest.fixture

@@ -29,9 +29,9 @@ def enum(path: str, name: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "path", "name"),
     [
-        ("`enum worker_state` of `csrc/leader.c`", "csrc/leader.c", "worker_state"),
-        ("`enum state` of `csrc/leader.c`", "csrc/leader.c", "state"),
-        ("`enum state` of `csrc/manager.c`", "csrc/manager.c", "state"),
+        ("`enum worker_state` of `csrc/leader/leader.c`", "csrc/leader/leader.c", "worker_state"),
+        ("`enum state` of `csrc/leader/leader.c`", "csrc/leader/leader.c", "state"),
+        ("`enum state` of `csrc/manager/manager.c`", "csrc/manager/manager.c", "state"),
     ],
 )
 def test_a_table_in_c_has_the_states_of_its_enum(heading: str, path: str, name: str) -> None:

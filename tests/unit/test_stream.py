@@ -8,10 +8,10 @@ from array import array
 
 import pytest
 
-from xse import stream as stream_module
-from xse import wire
-from xse.frames import Frames
-from xse.stream import Stream
+from xse.wire import messages as wire
+from xse.wire import stream as stream_module
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream
 
 
 @pytest.fixture

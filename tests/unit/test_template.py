@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xse.template import fill
+from xse.parsl.launch_template import fill
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.heads import written_anew
-from xse import wire
+from xse.wire import messages as wire
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 

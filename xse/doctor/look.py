@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xse
-from xse import launch, scratch, segments
+from xse import launch
 from xse.doctor import facts
 from xse.errors import XseError
-from xse.pool import PoolExecutor
+from xse.functions import segments
+from xse.launch import scratch
+from xse.pool.executor import PoolExecutor
 from xse.version import VERSION
 
 #: For one check to answer, beside the run: what it waits for may be a file system that hangs. xse-pool and mpiexec may
@@ -144,7 +146,7 @@ def _descriptors() -> facts.Fact:
 
 def _addresses() -> facts.Fact:
     try:
-        from xse.addresses import of_this_host
+        from xse.launch.addresses import of_this_host
     except ModuleNotFoundError:
         return facts.Addresses(None)
     return facts.Addresses(tuple(of_this_host()))

@@ -13,11 +13,12 @@ import socket
 import sys
 from pathlib import Path
 
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange.log import BoundedLog, tell
 from xse.interchange.loop import Interchange
-from xse.stream import Stream
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream
 
 
 def _log(config: commands.Config) -> None:
@@ -42,7 +43,7 @@ def _log(config: commands.Config) -> None:
 
 
 def _log_as_parsl_says(config: commands.Config, level: int) -> None:
-    from xse import payload  # the executor's own pickle; nothing that a pool says is unpickled here
+    from xse.functions import payload  # the executor's own pickle; nothing that a pool says is unpickled here
 
     ours = logging.getLogger("xse")
     ours.parent = logging.getLogger("parsl")  # where a LogConfig listens

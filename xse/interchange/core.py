@@ -14,10 +14,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from xse import commands, wire
-from xse.frames import Frames, joined
 from xse.interchange.queue import Arrived, Queue, to_message
 from xse.version import mismatch
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames, joined
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ import struct
 import time
 from base64 import b64decode
 
-from xse import commands, wire
-from xse.frames import Frames
 from xse.interchange import core
-from xse.interchange.door import Door, Peer, PortError, address_of
-from xse.stream import Stream, read_buffer
+from xse.interchange.tcp.listener import Door, Peer, PortError, address_of
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+from xse.wire.stream import Stream, read_buffer
 
 logger = logging.getLogger(__name__)
 

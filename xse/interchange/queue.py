@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import accumulate
 
-from xse import wire
-from xse.frames import Frames, joined
+from xse.wire import messages as wire
+from xse.wire.frames import Frames, joined
 
 FEW = 32  # ids that are looked for one by one in a message of thousands
 SMALL_TASKS, SMALL_BYTES = 32, 4096  # a message of no more is put behind the last one's tasks,

@@ -1,0 +1,42 @@
+#include "leader/prefetch.h"
+
+/* How much work lies ready at the node, to hide the way from the interchange (a round trip is 0.3 to 2 ms), and at a
+ * worker, to hide the way from the leader (some 50 us). Both are given up again when a task turns out long: what has
+ * not begun can be taken back, from a worker at once and from a node by RECALL. */
+#define NODE_AHEAD_US 5000.0
+#define WORKER_AHEAD_US 500.0
+#define NODE_AHEAD_MOST 256.0 /* tasks for each worker */
+#define LONG_TASK_US 100000.0 /* a round trip is nothing beside it: nothing is fetched ahead */
+
+static double at_least(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double at_most(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+void prefetch_measure(struct prefetch *p, uint32_t time_us)
+{
+    double t = at_least(1, time_us);
+    p->task_us += (t - p->task_us) * (p->task_us > 0 ? 1.0 / 32 : 1);
+}
+
+uint32_t prefetch_capacity(const struct prefetch *p, uint32_t n_workers)
+{
+    double ahead = 0;
+    if (p->task_us > 0 && p->task_us < LONG_TASK_US)
+        ahead = n_workers * at_least(1, at_most(NODE_AHEAD_MOST, NODE_AHEAD_US / p->task_us));
+    if (p->most >= 0)
+        ahead = at_most(ahead, (double)p->most);
+    return n_workers + (uint32_t)ahead;
+}
+
+uint32_t prefetch_depth(const struct prefetch *p)
+{
+    if (p->task_us <= 0 || p->one_by_one)
+        return 1;
+    return 2 + (uint32_t)at_most(PREFETCH_MOST_DEPTH - 2, WORKER_AHEAD_US / p->task_us);
+}

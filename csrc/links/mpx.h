@@ -1,0 +1,31 @@
+/* mpx.h: messages between the ranks of a block, over MPI, without spinning and without blocking.
+ *
+ * MPI has no descriptor to wait on, and polling it costs a core or a millisecond. So ranks of one node ring each other:
+ * each says in shared memory when it sleeps, and whoever sends to a sleeper writes one byte to its socket. Between nodes
+ * the byte goes by UDP where that works, and a bounded sleep does the rest. Only this file and its .c know MPI. */
+#ifndef XSE_MPX_H
+#define XSE_MPX_H
+
+#include "base/loop.h"
+#include "wire/msg.h"
+
+struct mpx;
+
+/* MPI_Init, and what the ranks need of each other. Blocks until every rank is here. NULL: err says why. */
+struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err);
+/* Called from the loop for each message, in the order its rank sent them. The message is lent. */
+void mpx_on_message(struct mpx *mpx, void (*fn)(void *arg, uint32_t from, struct msg *msg), void *arg);
+void mpx_send(struct mpx *mpx, uint32_t to, struct msg *msg); /* takes the reference; `to` may be this rank */
+/* MPI_Finalize, bounded: after timeout_s the process ends with exit_code wherever it is. Some MPIs hang there. */
+void mpx_close(struct mpx *mpx, unsigned timeout_s, int exit_code);
+
+uint32_t mpx_rank(const struct mpx *mpx);
+uint32_t mpx_n_ranks(const struct mpx *mpx);
+/* What every rank of this node gave, added up: over all, and over those before this one. Blocks for the node's ranks. */
+void mpx_node_sums(struct mpx *mpx, uint32_t mine, uint32_t *all, uint32_t *before);
+/* How many ranks of this node, this one included, gave the same bytes. Blocks for the node's ranks. */
+uint32_t mpx_node_equals(struct mpx *mpx, const void *mine, size_t n);
+
+const char *mpx_library(void); /* "MPICH 4.0.2", "Open MPI 4.1.4"; works before mpx_open */
+
+#endif

@@ -1,0 +1,39 @@
+/* rings.h: the ranks of a block as its manager sees them: who has room for tasks, in rings, and sums over all of them, so
+ * that no message costs a look at every rank. No I/O, no clock. The ranks are the manager's. */
+#ifndef XSE_RINGS_H
+#define XSE_RINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/wire.h"
+
+/* IDLE: has workers that wait. ROOM: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
+enum ring { NOWHERE, IDLE, ROOM, AHEAD, FULL };
+
+struct rank {
+    uint32_t index;
+    bool stands, bye, recalled;
+    uint32_t n_workers, capacity, in_flight, task_us;
+    uint32_t asked; /* tasks that it was asked for and has not answered about */
+    uint32_t idle, ahead, workers_ahead; /* what of it is in the sums */
+    int64_t last_heard_us, last_sent_us, last_answer_us;
+    struct wire_node node;
+    enum ring ring;
+    struct rank *next, *prev;
+};
+
+struct ring_list {
+    struct rank *first, *last;
+    uint32_t n;
+};
+
+struct rings { /* zeroed: empty */
+    struct ring_list of[FULL + 1];
+    uint64_t idle, ahead, workers_ahead; /* workers that wait; tasks beyond workers, and workers there */
+};
+
+void rings_place(struct rings *rings, struct rank *r); /* after every change of its numbers */
+void rings_place_last(struct rings *rings, struct rank *r); /* as well, and behind the others of its ring */
+
+#endif

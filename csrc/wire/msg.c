@@ -1,0 +1,62 @@
+#include "wire/msg.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum wire_error msg_read(struct bytes *head, struct parts *payload, struct msg **out)
+{
+    struct wire_message wire;
+    enum wire_error error = wire_decode(bytes_data(head), bytes_length(head), payload->length, &wire);
+    if (error) {
+        bytes_unref(head);
+        parts_clear(payload);
+        *out = NULL;
+        return error;
+    }
+    struct msg *msg = mem_new(sizeof *msg);
+    *msg = (struct msg){.wire = wire, .head = head, .payload = *payload, .n_owners = 1};
+    *payload = (struct parts){0};
+    *out = msg;
+    return WIRE_OK;
+}
+
+struct msg *msg_new(struct buf *head, struct parts *payload)
+{
+    struct parts none = {0};
+    struct msg *msg;
+    enum wire_error error = msg_read(buf_take(head), payload ? payload : &none, &msg);
+    assert(!error);
+    (void)error;
+    return msg;
+}
+
+struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count)
+{
+    struct buf head = {0};
+    wire_put_bare(&head, type, flags, count, 0);
+    return msg_new(&head, NULL);
+}
+
+struct msg *msg_text(enum wire_type type, uint32_t count, const char *text)
+{
+    struct buf head = {0};
+    wire_put_text(&head, type, count, (struct wire_text){text, (uint32_t)strlen(text)}, 0);
+    return msg_new(&head, NULL);
+}
+
+struct msg *msg_ref(struct msg *msg)
+{
+    msg->n_owners++;
+    return msg;
+}
+
+void msg_unref(struct msg *msg)
+{
+    if (!msg || --msg->n_owners)
+        return;
+    bytes_unref(msg->head);
+    parts_clear(&msg->payload);
+    mem_free(msg);
+}

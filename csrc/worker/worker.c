@@ -1,0 +1,199 @@
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "wire/wire.h"
+#include "worker/pipe.h"
+
+#define READ_AHEAD 65536u /* many small tasks in one read */
+
+struct worker {
+    int socket;
+    struct worker_page *page;
+    uint8_t *buffer; /* READ_AHEAD bytes, of which [at, end) are not used yet */
+    size_t at, end;
+    uint8_t *large; /* for what does not fit the buffer */
+    size_t large_room;
+    uint32_t pid;
+};
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* n bytes, all of them. False: the leader has closed. */
+static bool read_all(int fd, uint8_t *to, size_t n)
+{
+    while (n) {
+        ssize_t got = recv(fd, to, n, 0);
+        if (got <= 0) {
+            if (got < 0 && errno == EINTR)
+                continue;
+            return false;
+        }
+        to += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+/* At least n bytes in the buffer from `at` on; n <= READ_AHEAD. */
+static bool fill(struct worker *w, size_t n)
+{
+    if (w->end - w->at >= n)
+        return true;
+    memmove(w->buffer, w->buffer + w->at, w->end - w->at);
+    w->end -= w->at;
+    w->at = 0;
+    while (w->end < n) {
+        ssize_t got = recv(w->socket, w->buffer + w->end, READ_AHEAD - w->end, 0);
+        if (got <= 0) {
+            if (got < 0 && errno == EINTR)
+                continue;
+            return false;
+        }
+        w->end += (size_t)got;
+    }
+    return true;
+}
+
+/* The next n bytes, valid until the next call. NULL: the leader has closed. */
+static const uint8_t *take(struct worker *w, size_t n)
+{
+    if (n <= READ_AHEAD) {
+        if (!fill(w, n))
+            return NULL;
+        w->at += n;
+        return w->buffer + w->at - n;
+    }
+    if (n > w->large_room) {
+        free(w->large); /* not grown: its content is of no use */
+        w->large = mem_grow(NULL, n, 1);
+        w->large_room = n;
+    }
+    size_t here = w->end - w->at;
+    memcpy(w->large, w->buffer + w->at, here);
+    w->at = w->end = 0;
+    return read_all(w->socket, w->large + here, n - here) ? w->large : NULL;
+}
+
+static void let_large_go(struct worker *w)
+{
+    free(w->large);
+    w->large = NULL;
+    w->large_room = 0;
+}
+
+static bool send_up(struct worker *w, const struct up *up, const void *a, size_t n_a, const void *b, size_t n_b)
+{
+    struct iovec v[3] = {{(void *)(uintptr_t)up, sizeof *up}, {(void *)(uintptr_t)a, n_a}, {(void *)(uintptr_t)b, n_b}};
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
+    for (;;) {
+        ssize_t sent = sendmsg(w->socket, &m, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return false;
+        while (m.msg_iovlen && (size_t)sent >= m.msg_iov->iov_len) {
+            sent -= (ssize_t)m.msg_iov->iov_len;
+            m.msg_iov++;
+            m.msg_iovlen--;
+        }
+        if (!m.msg_iovlen)
+            return true;
+        m.msg_iov->iov_base = (uint8_t *)m.msg_iov->iov_base + sent;
+        m.msg_iov->iov_len -= (size_t)sent;
+    }
+}
+
+static bool send_too_large(struct worker *w, uint32_t time_us, size_t size)
+{
+    struct buf record = {0};
+    struct wire_failure failure = {.pid = w->pid,
+                                   .exit_code = -1,
+                                   .size = size,
+                                   .limit = WIRE_MAX_ITEM,
+                                   .host = "",
+                                   .block = "",
+                                   .detail = "the result is larger than one message may carry"};
+    wire_put_failure(&record, &failure);
+    struct up up = {.kind = UP_RESULT, .status = WIRE_TOO_LARGE, .time_us = time_us, .length = record.n};
+    bool sent = send_up(w, &up, record.p, record.n, NULL, 0);
+    buf_free(&record);
+    return sent;
+}
+
+static bool set_up(struct worker *w, const struct down *down, const uint8_t *bytes)
+{
+    struct xse_answer answer = {0};
+    struct up up = {.kind = UP_READY};
+    if (down->length && !xse_setup(down->codec, bytes, down->length, &answer))
+        _exit(1);
+    if (answer.status == WIRE_VALUE)
+        return send_up(w, &up, NULL, 0, NULL, 0);
+    up.kind = UP_SETUP_RAISED;
+    up.status = (uint32_t)answer.n_reason;
+    up.length = answer.n_reason + answer.n;
+    return send_up(w, &up, answer.reason, answer.n_reason, answer.data, answer.n);
+}
+
+static bool run(struct worker *w, const struct down *down, const uint8_t *bytes)
+{
+    struct xse_answer answer;
+    uint64_t number = down->number;
+    if (!atomic_compare_exchange_strong(&w->page->next, &number, number + 1))
+        return true; /* the leader has taken it back */
+    int64_t start = now_us();
+    if (!xse_run(down->slot, bytes, down->length, &answer))
+        _exit(1);
+    if ((uint32_t)getpid() != w->pid)
+        _exit(
+            1); /* a child that the task has forked, and that has come back here: the answer is its parent's to give */
+    int64_t took = now_us() - start;
+    uint32_t time_us = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+    if (answer.n > WIRE_MAX_ITEM)
+        return send_too_large(w, time_us, answer.n);
+    struct up up = {.kind = UP_RESULT, .status = answer.status, .time_us = time_us, .length = answer.n};
+    return send_up(w, &up, answer.data, answer.n, NULL, 0);
+}
+
+int worker_main(int socket, int page_fd, const struct xse_place *place)
+{
+    struct worker w = {.socket = socket, .buffer = mem_new(READ_AHEAD), .pid = (uint32_t)getpid()};
+    w.page = mmap(NULL, sizeof *w.page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    close(page_fd);
+    if (w.page == MAP_FAILED || !xse_begin(place))
+        return 1;
+    bool open = true;
+    while (open) {
+        struct down down;
+        const uint8_t *p = take(&w, sizeof down);
+        if (!p)
+            break;
+        memcpy(&down, p, sizeof down);
+        if (!(p = take(&w, down.length)))
+            break;
+        if (down.kind == DOWN_SETUP)
+            open = set_up(&w, &down, p);
+        else if (down.kind == DOWN_FUNCTION)
+            open = xse_define(down.slot, down.codec, p, down.length);
+        else
+            open = run(&w, &down, p);
+        let_large_go(&w);
+    }
+    xse_end();
+    return 0;
+}

@@ -1,0 +1,441 @@
+#include "worker/zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/title.h"
+#include "worker/embed/embedded.h"
+#include "worker/interpreter.h"
+#include "worker/worker.h"
+
+#define N_FDS 4
+#define END_TIMEOUT_MS 2000 /* beyond the grace: then the zygote itself is killed */
+
+enum order_kind { FORK = 1, KILL, PING, END };
+
+struct order {
+    enum order_kind kind;
+    struct zygote_worker worker; /* FORK: all of it; KILL: worker */
+    int grace_ms; /* END */
+};
+
+struct zygote {
+    pid_t pid;
+    int fd;
+};
+
+/* ---- in the zygote ---------------------------------------------------------------------------------------------- */
+
+struct child {
+    pid_t pid; /* 0: none */
+};
+
+struct nursery {
+    int fd, signals; /* to the rank; a signalfd for SIGCHLD and SIGTERM */
+    struct child *children; /* by worker */
+    uint32_t n_children;
+    int64_t memory_limit;
+};
+
+static void tell(int fd, const struct zygote_event *event)
+{
+    /* A rank that is gone makes this fail; the next read of fd says so. */
+    size_t n = offsetof(struct zygote_event, text) + strnlen(event->text, sizeof event->text - 1) + 1;
+    while (send(fd, event, n, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
+/* What libraries have done to signals before main is undone (UCX catches SIGSEGV); what ends the pool reaches its
+ * processes too, and must not end a worker before its rank has said so: a handler, not SIG_IGN, which a task's own
+ * subprocesses would inherit. SIGPIPE is ignored as in every Python. */
+static void reset_signals(void)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGALRM};
+    static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
+    sigset_t none;
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
+        signal(fatal[i], SIG_DFL);
+    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
+        sigaction(ending[i], &(struct sigaction){.sa_handler = do_nothing, .sa_flags = SA_RESTART}, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Close everything but stdin, stdout, stderr, and fd, which becomes 3: launchers leave descriptors open in ranks. */
+static int close_the_rest(int fd)
+{
+    if (fd != 3)
+        dup3(fd, 3, O_CLOEXEC);
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, 4u, ~0u, 0u) == 0)
+        return 3;
+#endif
+    long most = sysconf(_SC_OPEN_MAX);
+    for (int i = 4; i < most; i++)
+        close(i);
+    return 3;
+}
+
+/* What the launcher has told the rank about its place in the job is not true of a worker: a task that starts an MPI
+ * program of its own would join the pool's job, or hang trying. The scheduler's variables (SLURM_*, PBS_*) stay. */
+static void forget_mpi(void)
+{
+    static const char *const prefixes[] = {"PMI_",          "PMIX_",          "MPI_LOCAL",     "OMPI_COMM_WORLD_",
+                                           "OMPI_MCA_ess",  "OMPI_MCA_orte_", "OMPI_UNIVERSE", "HYDI_",
+                                           "HYDRA_CONTROL", "MPIR_CVAR_"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        for (int at = 0; environ[at];) {
+            char *equals = strchr(environ[at], '=');
+            if (!equals || strncmp(environ[at], prefixes[i], strlen(prefixes[i])) != 0) {
+                at++;
+                continue;
+            }
+            char *name = mem_text_n(environ[at], (size_t)(equals - environ[at]));
+            unsetenv(name);
+            mem_free(name);
+        }
+}
+
+static void die_with(pid_t parent, int signal)
+{
+    prctl(PR_SET_PDEATHSIG, signal);
+    if (getppid() != parent) /* it died before we asked */
+        _exit(1);
+}
+
+/* RLIMIT_DATA counts what a process has of its own to write into: not the files it maps, nor address space it only
+ * reserves, by which RLIMIT_AS fails programs that use little. What exceeds it is refused: in Python a MemoryError. */
+static void limit_memory(int64_t bytes)
+{
+    struct rlimit now;
+    if (!bytes || getrlimit(RLIMIT_DATA, &now) || now.rlim_max < (rlim_t)bytes)
+        return;
+    setrlimit(RLIMIT_DATA, &(struct rlimit){(rlim_t)bytes, (rlim_t)bytes});
+}
+
+/* Descriptors that Python or a preloaded module has opened stay: they are the zygote's to share. */
+static int be_worker(const struct nursery *n, const struct zygote_worker *worker, int *fds, pid_t parent)
+{
+    struct xse_place place = {.rank = worker->rank,
+                              .worker = worker->worker,
+                              .node_index = worker->node_index,
+                              .n_in_node = worker->n_in_node,
+                              .core_index = worker->core_index,
+                              .n_on_cores = worker->n_on_cores,
+                              .block_id = worker->block_id,
+                              .pool_id = worker->pool_id};
+    sigset_t none;
+    setpgid(0, 0); /* its own children can be ended with it */
+    die_with(parent, SIGKILL);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    dup2(fds[2], STDOUT_FILENO);
+    dup2(fds[3], STDERR_FILENO);
+    close(fds[2]);
+    close(fds[3]);
+    close(n->fd);
+    close(n->signals);
+    title_set("xse-pool: worker %u of rank %u", worker->worker, worker->rank);
+    limit_memory(n->memory_limit);
+    return worker_main(fds[0], fds[1], &place);
+}
+
+static void fork_worker(struct nursery *n, const struct order *order, int *fds)
+{
+    uint32_t index = order->worker.worker;
+    if (index >= n->n_children) {
+        n->children = mem_grow(n->children, index + 1, sizeof *n->children);
+        while (n->n_children <= index)
+            n->children[n->n_children++] = (struct child){0};
+    }
+    pid_t self = getpid();
+    interpreter_before_fork();
+    pid_t pid = fork();
+    if (pid == 0) {
+        interpreter_after_fork_in_child();
+        _exit(be_worker(n, &order->worker, fds, self));
+    }
+    interpreter_after_fork_in_parent();
+    struct zygote_event event = {.kind = pid < 0 ? ZYGOTE_FAILED : ZYGOTE_FORKED, .worker = index, .pid = pid};
+    if (pid < 0)
+        snprintf(event.text, sizeof event.text, "cannot fork a worker: %s", strerror(errno));
+    else {
+        setpgid(pid, pid); /* as the child does: whoever comes first */
+        n->children[index].pid = pid;
+    }
+    tell(n->fd, &event);
+}
+
+static void bury(struct nursery *n)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        for (uint32_t i = 0; i < n->n_children; i++)
+            if (n->children[i].pid == pid) {
+                kill(-pid, SIGKILL); /* what it has left in its group */
+                n->children[i].pid = 0;
+                tell(n->fd, &(struct zygote_event){.kind = ZYGOTE_GONE, .worker = i, .pid = pid, .status = status});
+            }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Children of ours, workers or what workers have left to us; the kernel lists them. */
+static void kill_children(void)
+{
+    char path[64];
+    int pid;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    FILE *f = fopen(path, "re");
+    while (f && fscanf(f, "%d", &pid) == 1)
+        kill(pid, SIGKILL);
+    if (f)
+        fclose(f);
+}
+
+static void end_all(struct nursery *n, int grace_ms)
+{
+    int64_t until = now_ms() + grace_ms;
+    struct pollfd deaths = {.fd = n->signals, .events = POLLIN};
+    struct signalfd_siginfo info;
+    for (pid_t buried; (buried = waitpid(-1, NULL, WNOHANG)) >= 0;) { /* -1: no child is left */
+        if (buried)
+            continue;
+        int64_t left = until - now_ms();
+        if (left <= 0) {
+            for (uint32_t i = 0; i < n->n_children; i++)
+                if (n->children[i].pid)
+                    kill(-n->children[i].pid, SIGKILL);
+            kill_children();
+            left = 20; /* whoever is orphaned by that comes to us next */
+        }
+        if (poll(&deaths, 1, (int)left) > 0 && read(n->signals, &info, sizeof info) < 0)
+            continue;
+    }
+    _exit(0);
+}
+
+/* An order with its descriptors, if it has any. 0: the rank is gone. */
+static int take_order(struct nursery *n, struct order *order, int *fds)
+{
+    char control[CMSG_SPACE(N_FDS * sizeof(int))];
+    struct iovec v = {order, sizeof *order};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(n->fd, &m, MSG_CMSG_CLOEXEC);
+    if (got < 0 && errno == EINTR)
+        return 1;
+    if (got != sizeof *order)
+        return 0;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    if (c && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fds, CMSG_DATA(c), N_FDS * sizeof(int));
+    else if (order->kind == FORK)
+        return 0;
+    if (order->kind == FORK) {
+        fork_worker(n, order, fds);
+        for (int i = 0; i < N_FDS; i++)
+            close(fds[i]);
+    } else if (order->kind == KILL && order->worker.worker < n->n_children) {
+        pid_t pid = n->children[order->worker.worker].pid;
+        if (pid)
+            kill(-pid, SIGKILL);
+    } else if (order->kind == PING)
+        tell(n->fd, &(struct zygote_event){.kind = ZYGOTE_PONG});
+    else if (order->kind == END)
+        end_all(n, order->grace_ms);
+    return 1;
+}
+
+static void start_python(int fd, const struct zygote_settings *settings)
+{
+    struct err err;
+    struct zygote_event event = {.kind = ZYGOTE_FAILED};
+    struct xse_preparation preparation = {.preload = settings->preload,
+                                          .path = settings->path,
+                                          .working_dir = settings->working_dir,
+                                          .affinity = settings->affinity,
+                                          .accelerators = settings->accelerators};
+    if (interpreter_start(settings->python, &err))
+        snprintf(event.text, sizeof event.text, "%s", err.text);
+    else if (!xse_prepare(&preparation, event.text, sizeof event.text))
+        snprintf(event.text, sizeof event.text,
+                 "Python (%s) cannot import xse.worker; is xse installed in that environment? See stderr for the "
+                 "traceback",
+                 settings->python);
+    if (*event.text) {
+        tell(fd, &event);
+        _exit(1);
+    }
+    event.kind = ZYGOTE_STANDS;
+    snprintf(event.text, sizeof event.text, "%s", interpreter_version());
+    tell(fd, &event);
+}
+
+static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank)
+{
+    struct nursery n = {.memory_limit = settings->memory_limit};
+    struct order order;
+    int fds[N_FDS];
+    sigset_t heard;
+    /* The texts lie in argv, which the title overwrites. */
+    const struct zygote_settings copy = {.python = mem_text(settings->python),
+                                         .preload = mem_text(settings->preload),
+                                         .path = mem_text(settings->path),
+                                         .working_dir = mem_text(settings->working_dir),
+                                         .affinity = mem_text(settings->affinity),
+                                         .accelerators = mem_text(settings->accelerators)};
+    reset_signals();
+    die_with(rank, SIGKILL); /* while it may be busy in an import, and has no child */
+    setpgid(0, 0); /* out of reach of signals that mpiexec sends to the rank's group */
+    fd = close_the_rest(fd);
+    forget_mpi();
+    int null = open("/dev/null", O_RDONLY);
+    dup2(null, STDIN_FILENO);
+    close(null);
+    title_set("xse-pool: zygote");
+    start_python(fd, &copy);
+    /* From here on it is the end of fd that tells, and all children are ended before the zygote. */
+    prctl(PR_SET_PDEATHSIG, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGCHLD);
+    sigaddset(&heard, SIGTERM);
+    sigprocmask(SIG_BLOCK, &heard, NULL);
+    n.fd = fd;
+    n.signals = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = n.signals, .events = POLLIN}};
+    for (;;) {
+        struct signalfd_siginfo info;
+        if (poll(any, 2, -1) < 0)
+            continue;
+        if (any[1].revents)
+            while (read(n.signals, &info, sizeof info) > 0)
+                if (info.ssi_signo == SIGTERM)
+                    kill(rank, SIGTERM); /* whoever ends a worker's parent means the pool, which ends in order */
+        bury(&n);
+        if (any[0].revents && !take_order(&n, &order, fds))
+            end_all(&n, 0);
+    }
+}
+
+/* ---- in the rank ------------------------------------------------------------------------------------------------ */
+
+struct zygote *zygote_start(const struct zygote_settings *settings, struct err *err)
+{
+    int pair[2];
+    pid_t rank = getpid();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+        err_set_errno(err, "cannot make a socket pair");
+        return NULL;
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        err_set_errno(err, "cannot fork");
+        close(pair[0]);
+        close(pair[1]);
+        return NULL;
+    }
+    if (pid == 0) {
+        close(pair[0]);
+        be_zygote(pair[1], settings, rank);
+        _exit(1);
+    }
+    close(pair[1]);
+    struct zygote *zygote = mem_new(sizeof *zygote);
+    *zygote = (struct zygote){pid, pair[0]};
+    return zygote;
+}
+
+int zygote_fd(const struct zygote *zygote)
+{
+    return zygote->fd;
+}
+
+int zygote_next(struct zygote *zygote, struct zygote_event *event)
+{
+    ssize_t n = recv(zygote->fd, event, sizeof *event, MSG_DONTWAIT);
+    if (n > (ssize_t)offsetof(struct zygote_event, text)) {
+        event->text[n - (ssize_t)offsetof(struct zygote_event, text) - 1] = 0;
+        return 1;
+    }
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+/* What cannot be sent was sent to a zygote that is dead; zygote_next says so. */
+static void order(struct zygote *zygote, const struct order *order, const struct zygote_fds *fds)
+{
+    char control[CMSG_SPACE(N_FDS * sizeof(int))] = {0};
+    struct iovec v = {(void *)(uintptr_t)order, sizeof *order};
+    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+    if (fds) {
+        const int all[N_FDS] = {fds->socket, fds->page, fds->out, fds->err};
+        m.msg_control = control;
+        m.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof all);
+        memcpy(CMSG_DATA(c), all, sizeof all);
+    }
+    while (sendmsg(zygote->fd, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+void zygote_fork_worker(struct zygote *zygote, const struct zygote_worker *worker, const struct zygote_fds *fds)
+{
+    order(zygote, &(struct order){.kind = FORK, .worker = *worker}, fds);
+}
+
+void zygote_kill(struct zygote *zygote, uint32_t worker)
+{
+    order(zygote, &(struct order){.kind = KILL, .worker.worker = worker}, NULL);
+}
+
+void zygote_ping(struct zygote *zygote)
+{
+    order(zygote, &(struct order){.kind = PING}, NULL);
+}
+
+void zygote_end(struct zygote *zygote, int grace_ms)
+{
+    struct zygote_event event;
+    struct pollfd end = {.fd = zygote->fd, .events = POLLIN};
+    int64_t until = now_ms() + grace_ms + END_TIMEOUT_MS;
+    order(zygote, &(struct order){.kind = END, .grace_ms = grace_ms}, NULL);
+    for (int64_t left; (left = until - now_ms()) > 0;)
+        if (poll(&end, 1, (int)left) > 0 && zygote_next(zygote, &event) < 0)
+            break;
+    kill(zygote->pid, SIGKILL); /* it is a zombie by now, or stopped */
+    waitpid(zygote->pid, NULL, 0);
+    close(zygote->fd);
+    mem_free(zygote);
+}

@@ -1,0 +1,4 @@
+"""One client of one interchange: tasks go out, and each future gets its answer.
+
+Used by both executors. Start reading in ``client.py``.
+"""

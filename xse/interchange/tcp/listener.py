@@ -1,0 +1,286 @@
+"""The door for pools of other hosts: ZeroMQ over TCP, encrypted and authenticated by CURVE."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import random
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import zmq
+
+from xse.interchange.tcp.authentication import Doorkeeper, without_mapping
+from xse.interchange.tcp.pending import Lobby
+from xse.interchange.tcp.refusals import Refusals
+from xse.wire import commands
+from xse.wire import messages as wire
+from xse.wire.frames import Frames
+
+logger = logging.getLogger(__name__)
+
+Socket: TypeAlias = "zmq.Socket[bytes]"
+
+SKIPPED_AT_A_TIME = 64  # messages of who is shut out, before others have their turn
+HANDSHAKE_TIMEOUT_S = 10  # for a connection to prove who it is; then it is cut
+#: Connections that have not proved who they are: one more, and the oldest of them is cut.
+MOST_SILENT = 1024
+#: What a connection says before it proves who it is: a greeting, and with CURVE its HELLO (rfc.zeromq.org/spec/23, 26).
+GREETING, HELLO = 64, 202  # bytes
+#: The largest frame: an item with what CURVE adds to it. Who sends more is cut off before it takes memory.
+MAX_FRAME = wire.MAX_ITEM + (1 << 20)
+
+#: What libzmq is to tell of. Not HANDSHAKE_FAILED_PROTOCOL: libzmq 4.3.5 loses its error number by telling, and then
+#: leaves a connection whose frames were replayed or altered open and deaf, where it would cut it.
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+
+# As numbers: to look up and combine members of an enum costs more than a call of libzmq.
+_NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+_ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
+_POLLIN = int(zmq.POLLIN)
+
+
+class PortError(Exception):
+    """No port to listen on."""
+
+
+class TakenError(PortError):
+    """This port is somebody else's; another may be free."""
+
+
+_EVENT = struct.Struct("=HI")  # kind, value: a descriptor or an error number
+
+
+class Peer(NamedTuple):
+    """A connection: the ROUTER's name for it, and the block whose key it has proved to hold ("": any block's)."""
+
+    identity: bytes
+    owner: str
+
+
+class Door:
+    """A ROUTER. ``ended`` tells whose connection has ended."""
+
+    def __init__(self, config: commands.Config) -> None:
+        """Raises PortError."""
+        self._context: zmq.Context[Socket] = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, 65_536)
+        self._strangers = {logging.WARNING: Refusals(), logging.INFO: Refusals()}
+        self._doorkeeper = Doorkeeper(self._context, self._keyless) if config.server_key else None
+        self._socket: Socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 500  # a STOP may still leave when we end
+        self._socket.sndhwm = self._socket.rcvhwm = 0  # credit bounds what is under way; a full ROUTER would drop
+        self._socket.router_mandatory = True
+        self._socket.ipv6 = True
+        self._socket.set(zmq.TCP_KEEPALIVE, 1)
+        self._socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_S * 1000)
+        self._socket.maxmsgsize = MAX_FRAME
+        self._socket.set(zmq.BACKLOG, 4096)  # beyond it the kernel lets a pool knock again after a second
+        if config.server_key:
+            self._socket.curve_server = True
+            self._socket.curve_secretkey = config.server_secret.encode()
+            self._socket.curve_publickey = config.server_key.encode()
+        self._monitor = self._socket.get_monitor_socket(EVENTS)
+        self._lobby = Lobby(MOST_SILENT, GREETING + HELLO if config.server_key else GREETING)
+        self._peers: dict[int, Peer] = {}  # by the connection's descriptor; those that registered or were shut out
+        self._descriptors: dict[Peer, int] = {}  # and the other way round
+        self._shut_out: set[Peer] = set()
+        self._n_keyless: Counter[str] = Counter()  # by address: told, and their connection has not ended yet
+        self._speechless = False  # the connection whose end comes next has not said who it is
+        try:
+            self.ports = self._listen(config, [_numeric(address) for address in config.addresses])
+        except PortError:
+            self.close()
+            raise
+
+    def _listen(self, config: commands.Config, addresses: Sequence[str]) -> list[int]:
+        if config.ports:
+            for port in config.ports:
+                try:
+                    self._bind_all(addresses, port)
+                except TakenError as e:
+                    raise PortError(f"{e}. Give another port") from None
+            return config.ports
+        low, high = config.port_range
+        last = "none"
+        for port in random.sample(range(low, high), high - low):
+            try:
+                self._bind_all(addresses, port)
+            except TakenError as e:
+                last = str(e)
+            else:
+                return [port]
+        raise PortError(
+            f"no free port from {low} to {high - 1} on {', '.join(config.addresses)} (the last that was tried: {last})."
+            " Give a wider range"
+        )
+
+    def _bind_all(self, addresses: Sequence[str], port: int) -> None:
+        """On every address that is there, or on none."""
+        bound: list[str] = []
+        for address in addresses:
+            endpoint = f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+            try:
+                self._socket.bind(endpoint)
+            except zmq.ZMQError as e:
+                if e.errno == errno.EADDRNOTAVAIL and len(addresses) > 1:
+                    logger.warning("address_left_out endpoint=%s reason=%r", endpoint, e.strerror)
+                    continue
+                for other in bound:
+                    self._socket.unbind(other)
+                reason = zmq.strerror(e.errno or 0)  # e.strerror has the address again
+                problem = f"cannot listen on {endpoint}: {reason}"
+                if e.errno in (errno.EADDRINUSE, errno.EACCES):
+                    raise TakenError(problem) from None
+                raise PortError(f"{problem}. Is it an address of this host?") from None
+            bound.append(endpoint)
+        if not bound:
+            raise PortError(f"none of {', '.join(addresses)} is an address of this host")
+
+    def filenos(self) -> list[int]:
+        """To sleep on, when ``receive`` has nothing more: they tell of a change once."""
+        sockets = [self._socket, self._monitor, *([self._doorkeeper.socket] if self._doorkeeper else [])]
+        return [int(s.get(zmq.FD)) for s in sockets]
+
+    def admit(self, block_id: str, public_key: str) -> None:
+        """A pool with this key may come. Raises ValueError for what is no key."""
+        if self._doorkeeper:
+            self._doorkeeper.admit(block_id, public_key)
+
+    def _keyless(self, address: str) -> None:
+        self._n_keyless[address] += 1
+        self._note(logging.WARNING, address, "no key of this run")
+
+    def _note(self, level: int, address: str, reason: str) -> None:
+        for line in self._strangers[level].note(time.monotonic(), address, reason):
+            logger.log(level, "%s", line)
+
+    def _tell_counts(self, over: bool = False) -> None:
+        for level, strangers in self._strangers.items():
+            for line in strangers.rest() if over else strangers.due(time.monotonic()):
+                logger.log(level, "%s", line)
+
+    def readable(self) -> bool:
+        """Is there something that the descriptors have told of already?"""
+        if self._doorkeeper:
+            self._doorkeeper.answer_all()
+        return _readable(self._socket) or _readable(self._monitor)
+
+    def ended(self, at_most: int | None = None) -> Iterator[Peer]:
+        """Peers that were remembered and whose connection has ended since the last call. ``at_most``: so many events
+        are looked at, so that others have their turn."""
+        events = itertools.count() if at_most is None else range(at_most)
+        for _ in events:
+            if not _readable(self._monitor):
+                break
+            kind, value = _EVENT.unpack(self._monitor.recv(_NOBLOCK))
+            self._monitor.recv(_NOBLOCK)  # where we listen
+            if kind == _ACCEPTED:
+                self._lobby.came(value)
+            elif kind != _DISCONNECTED:
+                self._speechless = True  # its end is the next event: one thread of libzmq's tells both
+            else:
+                peer = self._disconnected(value)
+                if peer is not None:
+                    yield peer
+        self._tell_counts()
+
+    def _disconnected(self, fd: int) -> Peer | None:
+        (address, was_cut), peer = self._lobby.left(fd), self._peers.pop(fd, None)
+        if peer is not None:
+            self._descriptors.pop(peer, None)
+        speechless, self._speechless = self._speechless, False
+        if speechless:
+            self._note(logging.WARNING, address, "it did not say who it is")
+        elif was_cut:
+            self._note(logging.WARNING, address, "it did not say who it is, and too many others came")
+        elif peer is None and self._n_keyless[address]:
+            self._n_keyless[address] -= 1
+        elif peer is None:
+            reason = "it never registered: not our protocol, or a pool that has found a better way to us"
+            self._note(logging.INFO, address, reason)
+        if peer in self._shut_out:
+            self._shut_out.discard(peer)
+            return None
+        return peer
+
+    def receive(self) -> tuple[Peer, zmq.Frame | None, Frames] | None:
+        """The next message: peer, head, payload; None: nothing is there."""
+        for _ in range(SKIPPED_AT_A_TIME):
+            try:
+                identity, *frames = self._socket.recv_multipart(_NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            head = frames[0] if frames else None
+            peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._doorkeeper else "")
+            if peer not in self._shut_out:
+                return peer, head, Frames([f.buffer for f in frames[1:]])
+        return None
+
+    def remember(self, peer: Peer, head: zmq.Frame) -> None:
+        """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
+        fd = int(head.get(zmq.SRCFD))
+        self._lobby.is_known(fd)
+        self._peers[fd] = peer
+        self._descriptors[peer] = fd
+
+    def forget(self, peer: Peer) -> None:
+        if peer not in self._shut_out:
+            fd = self._descriptors.pop(peer, None)
+            if fd is not None and self._peers.get(fd) == peer:
+                del self._peers[fd]
+
+    def shut_out(self, peer: Peer, head: zmq.Frame) -> None:
+        """Nothing of this connection is listened to any more: a ROUTER cannot cut it."""
+        self.remember(peer, head)
+        self._shut_out.add(peer)
+
+    def send(self, peer: Peer, parts: Sequence[wire.Buffer]) -> bool:
+        """False: the peer's connection has ended."""
+        frames = [peer.identity, *parts]
+        last = len(frames) - 1
+        try:
+            for i, frame in enumerate(frames):  # large frames go without a copy, small ones with one, which is faster
+                self._socket.send(frame, _MORE if i < last else _NOBLOCK, copy=len(frame) < 65_536)
+        except zmq.ZMQError as e:
+            if e.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
+                raise
+            return False
+        return True
+
+    def close(self) -> None:
+        self._tell_counts(over=True)
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close()
+        if self._doorkeeper:
+            self._doorkeeper.close()
+        self._context.term()
+
+
+def _numeric(address: str) -> str:
+    """Looked up once. Raises PortError."""
+    if address == "*":
+        return address
+    try:
+        return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as e:
+        raise PortError(f"address={address!r} is not known here: {e.strerror}") from None
+
+
+def address_of(head: zmq.Frame | None) -> str:
+    """Where a message came from, for a log line."""
+    try:
+        return without_mapping(str(head.get("Peer-Address"))) if head is not None else "unknown"
+    except zmq.ZMQError:
+        return "unknown"
+
+
+def _readable(socket: Socket) -> bool:
+    return bool(int(socket.get(zmq.EVENTS)) & _POLLIN)

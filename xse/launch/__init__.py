@@ -1,0 +1,23 @@
+"""How a block starts: the executable, the launcher, the options, the keys, and the connect file.
+
+Used by both executors and by ``xse doctor``; imports nothing of them. Start reading in ``launchers.py``.
+"""
+
+from xse.launch.binary import PYTHON, Pool, find_pool
+from xse.launch.connect_file import script_path, tcp_endpoint, write_connect_file
+from xse.launch.launchers import NAMES, Layout, find_mpiexec, flavour_of, launcher, words
+
+__all__ = [
+    "NAMES",
+    "PYTHON",
+    "Layout",
+    "Pool",
+    "find_mpiexec",
+    "find_pool",
+    "flavour_of",
+    "launcher",
+    "script_path",
+    "tcp_endpoint",
+    "words",
+    "write_connect_file",
+]

@@ -1,0 +1,63 @@
+"""Which xse-pool runs: the executable that was installed with this package, and what it was built with."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from xse.errors import LaunchError
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """An xse-pool executable, as its ``--version`` tells it."""
+
+    path: str
+    version: str
+    mpi: str  # "MPICH 4.0.2", "Open MPI 4.1.4"
+    mpicc: str  # the wrapper it was built with; mpiexec lies beside it
+    python: str  # "3.11"
+
+
+def find_pool(path: str | None = None) -> Pool:
+    """The xse-pool at ``path``, or $XSE_POOL, or the one that was installed with this package.
+
+    Raises LaunchError when there is none, when it does not run, or when it is for another Python.
+    """
+    if path is None:
+        path = os.environ.get("XSE_POOL") or str(importlib.resources.files("xse").joinpath("xse-pool"))
+    if not os.path.exists(path):
+        raise LaunchError(
+            f"no xse-pool at {path}: install xse with an MPI at hand (pip install . in its source), or set XSE_POOL to"
+            " one that is built"
+        )
+    pool = _ask(path, os.stat(path).st_mtime_ns)
+    if pool.python != PYTHON:
+        raise LaunchError(
+            f"{path} was built for Python {pool.python}, and this is Python {PYTHON}: install xse with this Python"
+            f" ({sys.executable} -m pip install . in its source), or run Python {pool.python}"
+        )
+    return pool
+
+
+@functools.cache
+def _ask(path: str, changed_ns: int) -> Pool:
+    del changed_ns  # a rebuilt pool is asked again
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise LaunchError(f"{path} cannot be run: {e}") from None
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    if done.returncode or not {"xse-pool", "mpi", "mpicc", "python"} <= said.keys():
+        tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise LaunchError(
+            f"{path} does not run here: {tail[0]} (are the libraries of the MPI it was built with on this host? a"
+            " module may have to be loaded)"
+        )
+    return Pool(path, said["xse-pool"], said["mpi"], said["mpicc"], said["python"])

@@ -1,0 +1,50 @@
+"""The connect file, by which a pool finds its interchange (csrc/links/connect.h reads it)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+
+from xse.errors import LaunchError, OptionError
+from xse.launch.keys import BlockKeys
+from xse.launch.options import PoolOptions
+
+
+def script_path() -> tuple[str, ...]:
+    """Entries of sys.path that a worker's own Python would not have: the script's directory, PYTHONPATH, additions."""
+    roots = tuple(os.path.realpath(p) + os.sep for p in {sys.prefix, sys.base_prefix, sys.exec_prefix})
+    entries: list[str] = []
+    for entry in sys.path:
+        path = os.path.abspath(entry or ".")
+        inside = os.path.realpath(path).startswith(roots) and "python" in path
+        if not inside and ":" not in path and os.path.isdir(path) and path not in entries:
+            entries.append(path)
+    return tuple(entries)
+
+
+def write_connect_file(
+    path: str, *, run: str, block: str, endpoints: list[str], keys: BlockKeys | None, options: PoolOptions
+) -> None:
+    """See csrc/links/connect.h. The file is its owner's alone. Raises LaunchError, or OptionError."""
+    lines = ["xse-connect 1", f"run {run}", *([f"block {block}"] if block else [])]
+    lines += [f"endpoint {e}" for e in endpoints]
+    lines += [f"option {flag} {value}".rstrip() for flag, value in options.pairs()]
+    if any("\n" in line for line in lines):
+        raise OptionError("an option of a pool may not hold a line break")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as f:
+            os.fchmod(fd, 0o600)
+            f.write("\n".join(lines) + "\n")
+            # No variable of ours holds a key: a traceback may show them.
+            f.writelines(f"{name} {value}\n" for name, value in (asdict(keys).items() if keys else ()))
+    except OSError as e:
+        raise LaunchError(
+            f"the connect file {path} cannot be written ({e.strerror}): its directory must be there, and have room"
+        ) from None
+
+
+def tcp_endpoint(address: str, port: int) -> str:
+    """For ZeroMQ; an IPv6 address takes brackets."""
+    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"

@@ -1,0 +1,218 @@
+"""Keeps the block of a PoolExecutor running: launches it, launches it anew when it is lost, and gives up with a reason.
+
+It knows nothing of the executor, so that one that nobody holds any more can be collected.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import shlex
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xse import launch
+from xse.client.client import Client
+from xse.client.future import load_result
+from xse.errors import BrokenPool, LaunchError, XseError
+from xse.functions.segments import VARIABLE
+from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys
+from xse.launch.options import PoolOptions
+from xse.pool.local_block import LocalBlock
+from xse.wire import commands
+from xse.wire.messages import Status
+
+logger = logging.getLogger(__name__)
+
+SHORT_LIFE_S = 10.0  # a block that was lost so soon after it was ready counts as a failed start
+MOST_FAILED_STARTS = 3  # in a row: then the pool is broken
+GONE_S = 5.0  # Open MPI's mpiexec takes two to end when a rank has failed, and crashes when it is told to meanwhile
+RETRY_S = 1.0  # before a block that could not be started anew is tried again; then twice as long each time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a block of this pool is launched."""
+
+    command: Sequence[str]  # launcher and xse-pool, to which ``--connect FILE`` is added
+    directory: str  # for connect files
+    run_id: str
+    options: PoolOptions
+    endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
+    keys: ServerKeys | None  # None: not encrypted
+    segments: str | None  # directory; None: there are none
+    start_timeout: float | None  # seconds for a block to come up; None: it may wait in a queue
+
+
+class Keeper:
+    """``on_event`` is for the client to call. Set ``client`` before that."""
+
+    client: Client
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._over = False
+        self.blocks: dict[str, LocalBlock] = {}
+        self._ports: list[int] = []
+        self._ever_up: set[str] = set()
+        self._gone: set[str] = set()  # blocks that were lost, or failed: their launchers end by themselves
+        self._ready_since: dict[str, float] = {}
+        self._n_failed_starts = 0
+        self._ever_worked = False
+        self._timers: dict[str, threading.Timer] = {}  # by block, and of the next launch
+        self._too_late: set[str] = set()  # blocks that were given up before they came up
+        self._elsewhere = False  # a rank was seen on another host
+        self.all_here = False  # every rank is on this host
+
+    def on_event(self, event: commands.Event) -> None:
+        """What the interchange tells of blocks."""
+        match event:
+            case commands.Listening():
+                self._ports = event.ports
+                self._launch()
+            case commands.CannotListen():
+                self.client.fail_all(LaunchError(event.reason))
+            case commands.BlockUp():
+                self._ever_up.add(event.block_id)
+                self._stop_timer(event.block_id)
+                self._elsewhere = self._elsewhere or any(host != os.uname().nodename for host in event.hosts)
+                self.all_here = not self._elsewhere
+            case commands.BlockReady():
+                self._ready_since[event.block_id] = time.monotonic()
+                self._ever_worked = True
+            case commands.BlockDown():
+                if not self._over:
+                    self._block_down(event)
+
+    def launch_no_more(self) -> None:
+        """The pool is ending: a block that goes now was told to."""
+        with self._lock:
+            self._over = True
+        for block_id in list(self._timers):
+            self._stop_timer(block_id)
+        for block_id, block in self.blocks.items():
+            if block_id not in self._ever_up:
+                block.mute()
+
+    def end(self, timeout: float) -> None:
+        """Wait for blocks that were told to end, and end those that do not, in ``timeout`` seconds or little more."""
+        for block_id, block in self.blocks.items():
+            if block_id in self._gone:
+                block.end(GONE_S)
+            else:
+                block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
+
+    def _launch(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            block_id = str(len(self.blocks))
+            connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
+            command = [*self._plan.command, "--connect", connect]
+            try:
+                launch.write_connect_file(
+                    connect,
+                    run=self._plan.run_id,
+                    block=block_id,
+                    endpoints=self._plan.endpoints(self._ports),
+                    keys=self._new_keys(block_id),
+                    options=self._plan.options,
+                )
+                logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
+                self.blocks[block_id] = LocalBlock(
+                    command, {VARIABLE: self._plan.segments}, on_exit=lambda code: self._exited(block_id, code)
+                )
+            except (OSError, XseError) as e:
+                self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
+                return
+            if self._plan.start_timeout is not None:
+                self._start_timer(block_id, self._plan.start_timeout, lambda: self._too_slow(block_id))
+
+    def _start_timer(self, block_id: str, seconds: float, then: Callable[[], None]) -> None:
+        timer = self._timers[block_id] = threading.Timer(seconds, then)
+        timer.name = "xse-timer"
+        timer.daemon = True
+        timer.start()
+
+    def _stop_timer(self, block_id: str) -> None:
+        timer = self._timers.pop(block_id, None)
+        if timer:
+            timer.cancel()
+
+    def _too_slow(self, block_id: str) -> None:
+        """Its launcher still runs, and no pool has come: mpiexec may wait for ever for a host that does not answer."""
+        if not self._over and block_id not in self._ever_up:
+            self._too_late.add(block_id)
+            self.blocks[block_id].end(0.0)  # which _exited tells of
+
+    def _failed_start(self, reason: str) -> None:
+        """A first block that cannot start breaks the pool. In place of one that worked others are tried, after a while:
+        its node may be about to come back."""
+        if not self._ever_worked:
+            self.client.fail_all(BrokenPool(f"the pool is broken, for its block could not start: {reason}"))
+        elif not self._too_many_failures(reason):
+            seconds = RETRY_S * 2 ** (self._n_failed_starts - 1)
+            logger.warning("block_failed retry_s=%g reason=%r", seconds, reason)
+            self._start_timer("next", seconds, self._launch)
+
+    def _too_many_failures(self, reason: str) -> bool:
+        self._n_failed_starts += 1
+        if self._n_failed_starts < MOST_FAILED_STARTS:
+            return False
+        text = f"the pool is broken: {MOST_FAILED_STARTS} blocks were lost in a row, the last because {reason}"
+        self.client.fail_all(BrokenPool(text))
+        return True
+
+    def _new_keys(self, block_id: str) -> BlockKeys | None:
+        """The block's own, known to the interchange before the pool comes with it."""
+        if self._plan.keys is None:
+            return None
+        keys = new_block_keys(self._plan.keys)
+        self.client.request(commands.Admit(block_id, keys.public_key)).result()
+        return keys
+
+    def _block_down(self, event: commands.BlockDown) -> None:
+        """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""
+        self._gone.add(event.block_id)
+        since = self._ready_since.pop(event.block_id, None)
+        if event.exception:
+            error = BrokenPool(f"the pool is broken: {event.reason}")
+            _, error.__cause__ = load_result(Status.RAISED, base64.b64decode(event.exception))
+            self.client.fail_all(error)
+            return
+        if since is None:
+            self._failed_start(event.reason)
+            return
+        logger.warning("block_lost block=%s lost_tasks=%d reason=%r", event.block_id, event.n_lost, event.reason)
+        if time.monotonic() - since >= SHORT_LIFE_S:
+            self._n_failed_starts = 0
+            self._launch()
+        elif not self._too_many_failures(event.reason):
+            self._launch()
+
+    def _exited(self, block_id: str, code: int) -> None:
+        """mpiexec has ended. If its block ever connected, the interchange has told what became of it, or will."""
+        if self._over:
+            return
+        try:
+            status = self.client.request(commands.Status()).result()
+        except XseError:  # the interchange is gone: everybody has been told
+            return
+        assert isinstance(status, commands.StatusReply)
+        if block_id not in status.ever_connected:
+            self._stop_timer(block_id)
+            tail = _reason(self.blocks[block_id].stderr_tail()) or "it wrote nothing to stderr"
+            if block_id in self._too_late:
+                self._failed_start(f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}")
+            else:
+                self._failed_start(f"its launcher ended with exit code {code} before it came up: {tail}")
+
+
+def _reason(tail: str) -> str:
+    """Of what launcher and ranks wrote: xse-pool's own sentences alone, where there are any, and each once."""
+    own = dict.fromkeys(line for line in tail.splitlines() if line.startswith("xse-pool: "))
+    return "; ".join(own) or tail

@@ -1,0 +1,209 @@
+"""The Python side of xse-pool: what its C calls, in the zygote and in each worker (csrc/worker/embed/embedded.h).
+
+Importing this starts nothing. ``bind`` gives the functions below to cffi; each is called by C with the GIL taken, and
+returns 1, so that the 0 which cffi gives when it could not call Python at all means failure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from xse.functions import payload
+from xse.functions.segments import VARIABLE
+from xse.wire.messages import Status
+from xse.worker import place as place_on_node
+from xse.worker import signals
+
+_ffi: Any = None
+_slots: dict[int, payload.Call] = {}
+_kept: tuple[object, ...] = ()  # what the last answer points into
+_home = -1  # descriptor of the directory in which tasks start
+_affinity = "none"
+_accelerators: list[str] = []
+
+
+def bind(ffi: Any) -> None:
+    """Called once by the embedding's start code."""
+    global _ffi
+    _ffi = ffi
+    for function in (xse_prepare, xse_begin, xse_setup, xse_define, xse_run, xse_end):
+        ffi.def_extern(error=0)(function)
+
+
+def _text(p: Any) -> str:
+    return _ffi.string(p).decode(errors="replace")  # type: ignore[no-any-return]
+
+
+def xse_prepare(preparation: Any, error: Any, error_size: int) -> int:
+    """In the zygote: sys.path, the working directory, and the imports that workers share."""
+    global _affinity, _accelerators
+    signals.watch()
+    try:
+        for entry in reversed([p for p in _text(preparation.path).split(":") if p]):
+            if entry not in sys.path:
+                sys.path.insert(0, entry)
+        _enter(_text(preparation.working_dir))
+        _affinity = _text(preparation.affinity)
+        _accelerators = [name for name in _text(preparation.accelerators).split(";") if name]
+        for name in (n for n in _text(preparation.preload).split(",") if n):
+            _import(name)
+    except Exception as e:
+        said = str(e).encode(errors="replace")[: error_size - 1]
+        _ffi.memmove(error, said + b"\0", len(said) + 1)
+    return 1
+
+
+def _enter(directory: str) -> None:
+    global _home
+    if directory:
+        try:
+            os.makedirs(directory, exist_ok=True)
+            os.chdir(directory)
+        except OSError as e:
+            raise RuntimeError(f"cannot work in {directory} (working_dir): {e.strerror}") from e
+    _home = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception as e:
+        lines = traceback.format_exception_only(type(e), e)
+        raise RuntimeError(f"cannot import {name!r}, which is to be preloaded: {''.join(lines).strip()}") from e
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def _hold_signals() -> None:
+    """Before a task forks: what is sent to the child at once must not find the worker's handlers in it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _let_signals_go() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _end_by_signals_again() -> None:
+    """In the child: a worker does not end by the signals that end its pool, but its children do."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_signals_go()
+
+
+def xse_begin(place: Any) -> int:
+    """In a worker, first: who it is; and no two workers may draw the same random numbers."""
+    os.environ["PARSL_WORKER_RANK"] = str(place.node_index)
+    os.environ["PARSL_WORKER_COUNT"] = str(place.n_in_node)
+    os.environ["PARSL_WORKER_POOL_ID"] = _text(place.pool_id)
+    os.environ["PARSL_WORKER_BLOCK_ID"] = _text(place.block_id)
+    try:
+        place_on_node.choose_accelerator(_accelerators, place.node_index)
+        place_on_node.bind(_affinity, place.core_index, place.n_on_cores)
+    except (ValueError, OSError) as e:
+        print(f"xse-pool: {e}", file=sys.stderr)
+        return 0
+    directory = os.environ.pop(VARIABLE, None)  # not for the children of tasks
+    if directory and os.path.isdir(directory):
+        payload.use_segments(directory)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_go, after_in_child=_end_by_signals_again)
+    for stream in (sys.stdout, sys.stderr):  # a line is one write, so that lines of several workers do not mix
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
+    if "numpy.random" in sys.modules:  # Python's own generator reseeds itself in a fork, numpy's does not
+        sys.modules["numpy.random"].seed()
+    signals.settle()
+    return 1
+
+
+def _answer(answer: Any, status: int, data: bytes, reason: bytes = b"") -> None:
+    global _kept
+    p, q = _ffi.from_buffer(data), _ffi.from_buffer(reason)
+    _kept = (data, reason, p, q)
+    answer.status = status
+    answer.data = p
+    answer.n = len(data)
+    answer.reason = q
+    answer.n_reason = len(reason)
+
+
+def xse_setup(number: int, p: Any, n: int, answer: Any) -> int:
+    """Run the setup, PoolExecutor's initializer, before the first task."""
+    try:
+        codec = payload.codec(number)
+        codec.load_setup(bytes(_ffi.buffer(p, n)))()
+    except SystemExit as e:
+        _leave(e)
+    except BaseException as e:
+        said = "".join(traceback.format_exception_only(type(e), e)).strip()
+        reason = f"the initializer raised {said}".encode(errors="replace")[:60_000]
+        _answer(answer, Status.RAISED, payload.codec(number).dump_exception(e), reason)
+        return 1
+    signals.settle()
+    _answer(answer, Status.VALUE, b"")
+    return 1
+
+
+def xse_define(slot: int, number: int, p: Any, n: int) -> int:
+    """From now on this slot is this function. It is unpickled when first called, so that its task bears the error."""
+    data = bytes(_ffi.buffer(p, n))
+    try:
+        _slots[slot] = payload.codec(number).load_function(data)
+    except Exception as e:
+        raised = payload.dump_exception(e)
+        _slots[slot] = lambda _: (Status.RAISED, raised)
+    return 1
+
+
+def xse_run(slot: int, p: Any, n: int, answer: Any) -> int:
+    """Run one task."""
+    try:
+        status, data = _slots[slot](_ffi.buffer(p, n))
+    except SystemExit as e:
+        _leave(e)
+    global _kept
+    pointer = _ffi.from_buffer(data)
+    _kept = (data, pointer)
+    answer.status = status
+    answer.data = pointer
+    answer.n = len(data)
+    _tidy()
+    return 1
+
+
+def _tidy() -> None:
+    """What a task printed leaves with it, and the next one starts where it should, with signals as they should be."""
+    try:  # no contextlib.suppress: it costs as much as all of this together
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, ValueError, OSError):  # a task may have replaced or closed them
+        pass
+    os.fchdir(_home)
+    if signals.handlers or signals.timers:
+        signals.restore()
+
+
+def _leave(request: SystemExit) -> None:
+    """A task called sys.exit: the worker ends with that code, as a script would."""
+    code = request.code
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    xse_end()
+    os._exit((code or 0) & 0xFF)
+
+
+def xse_end() -> int:
+    """In a worker, last: what modules have registered to run at exit."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    _tidy()
+    return 1
