@@ -1,4 +1,4 @@
-/* mpx_frame.h: how a message lies in MPI messages (docs/protocol.md, 1): small ones whole, large ones announced. Pure. */
+/* mpx_frame.h: how a message lies in MPI messages (docs/developers/protocol.md, 1): small ones whole, large ones announced. Pure. */
 #ifndef XSE_MPX_FRAME_H
 #define XSE_MPX_FRAME_H
 

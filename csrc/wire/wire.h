@@ -1,4 +1,4 @@
-/* wire.h: the wire of docs/protocol.md: heads to messages and back. No sockets, no MPI, no Python.
+/* wire.h: the wire of docs/developers/protocol.md: heads to messages and back. No sockets, no MPI, no Python.
  *
  * wire_decode looks at every byte of a head once and refuses what is not right; after it, the accessors need no checks.
  * Whatever a wire_message points at lies in the head it was read from. */
@@ -72,7 +72,7 @@ enum wire_error {
     WIRE_BAD_LENGTH = -10,
 };
 
-const char *wire_error_name(enum wire_error error); /* as in docs/protocol.md, 1.3 */
+const char *wire_error_name(enum wire_error error); /* as in docs/developers/protocol.md, 1.3 */
 
 struct wire_text {
     const char *p; /* not ended by NUL */

@@ -87,7 +87,7 @@ def draw(source: Path, picture: Path) -> bool:
 
 
 def shown(rows: Sequence[Row], found: results.Results) -> str:
-    """What is printed, and what stands in docs/performance.md."""
+    """What is printed, and what stands in docs/guide/performance.md."""
     parts = [
         table.about(found.about),
         "\n".join(table.verdicts(rows, found)),
@@ -104,12 +104,12 @@ def write(rows: Sequence[Row], found: results.Results, source: Path) -> None:
             f"scripts/bench: documents get the figures of a full run; {source} lacks {', '.join(lacking) or 'length'}"
         )
     for file, place, content in (
-        (ROOT / "docs" / "performance.md", "rows", shown(rows, found)),
+        (ROOT / "docs" / "guide" / "performance.md", "rows", shown(rows, found)),
         (ROOT / "README.md", "summary", "\n".join(table.summary(found))),
     ):
         file.write_text(document.fill(file.read_text(), place, content))
         say(f"wrote {file.relative_to(ROOT)}")
-    draw(source, ROOT / "docs" / PICTURE)
+    draw(source, ROOT / "docs" / "guide" / PICTURE)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""See scripts/fault-times. Writes into docs/failure.md how long it took until faults were seen; decides nothing."""
+"""Writes into docs/guide/failure.md how long it took until faults were seen. See scripts/fault-times."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def read(file: Path) -> tuple[list[dict[str, Any]], str]:
 
 def main() -> None:
     times, on = read(Path(sys.argv[1]))
-    file = ROOT / "docs" / "failure.md"
+    file = ROOT / "docs" / "guide" / "failure.md"
     file.write_text(document.fill(fill(file.read_text(), cells(times)), "times", on))
     print(f"wrote {file.relative_to(ROOT)}: {len(times)} times of {len(cells(times))} rows")
 

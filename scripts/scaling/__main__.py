@@ -132,7 +132,7 @@ def growth(quick: bool) -> object:
         found = [{name: us for name, line in lines.items() for at, us in line if at == size} for size in sizes]
         show(title, [{"size": size, **figures} for size, figures in zip(sizes, found, strict=True)])
     if not quick:
-        docs = ROOT / "docs"
+        docs = ROOT / "docs" / "guide"
         us = "CPU of a brain for a task, µs"
         (docs / "scaling-size.svg").write_text(plot("What a task costs, by size", "blocks, ranks, workers", us, scale))
         (docs / "scaling-queue.svg").write_text(plot("What a task costs, by queue", "tasks that wait", us, queues))

@@ -24,11 +24,11 @@ from scripts.soaks import leftovers
 from tests.support import processes
 from xse import ExtremeScaleExecutor, PoolExecutor
 
-MOST_STOP_S = 2.0  # what docs/failure.md promises
+MOST_STOP_S = 2.0  # what docs/guide/failure.md promises
 HANG_S = 120.0  # what takes longer is taken to hang
 EXECUTORS = ("pool", "parsl", "pool", "pool")  # Parsl takes seconds to start: a cycle of its for three of the pool's
 
-#: How a script ends, and by which signal. The first four are row 22 of docs/failure.md with SIGINT, the others row 11.
+#: How a script ends, and by which signal. In docs/guide/failure.md the first four are row 22 with SIGINT, the others row 11.
 WAYS: dict[str, int] = {
     "with": 0,
     "exception in with": 0,

@@ -70,7 +70,7 @@ def resident(pid: int) -> int:
 
 
 N_TASKS = 100_000
-#: Bytes a waiting task takes beyond its arguments: docs/failure.md.
+#: Bytes a waiting task takes beyond its arguments: docs/guide/failure.md.
 CLIENT_BYTES = 600
 INTERCHANGE_BYTES = 150
 

@@ -1,4 +1,4 @@
-"""The interface of the first ExtremeScaleExecutor and of today's HighThroughputExecutor: docs/interface.md."""
+"""The interface of the first ExtremeScaleExecutor and of HighThroughputExecutor: docs/developers/interface.md."""
 
 from __future__ import annotations
 

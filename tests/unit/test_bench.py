@@ -240,12 +240,12 @@ def test_a_document_without_the_place_is_an_error() -> None:
         document.fill(TEXT, "nowhere", "new")
 
 
-@pytest.mark.parametrize(("file", "place"), [("docs/performance.md", "rows"), ("README.md", "summary")])
+@pytest.mark.parametrize(("file", "place"), [("docs/guide/performance.md", "rows"), ("README.md", "summary")])
 def test_our_documents_have_their_places(file: str, place: str) -> None:
     assert "new figures" in document.fill((ROOT / file).read_text(), place, "new figures")
 
 
 def test_the_picture_that_the_document_shows_is_there() -> None:
-    named = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "docs" / "performance.md").read_text())
+    named = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "docs" / "guide" / "performance.md").read_text())
     assert named
-    assert all((ROOT / "docs" / name).exists() for name in named)
+    assert all((ROOT / "docs" / "guide" / name).exists() for name in named)

@@ -52,7 +52,9 @@ def test_a_name_that_no_test_has_is_found() -> None:
     assert unknown_in(cell, ["test_docs"]) == ["no_such_test_here", "test_nowhere"]
 
 
-@pytest.mark.parametrize(("document", "default"), [("failure.md", []), ("interface.md", ["test_interface"])])
+@pytest.mark.parametrize(
+    ("document", "default"), [("guide/failure.md", []), ("developers/interface.md", ["test_interface"])]
+)
 def test_the_tests_that_a_document_names_exist(document: str, default: list[str]) -> None:
     cells = [row[-1] for row in table_rows((ROOT / "docs" / document).read_text())]
     assert sum(bool(FILE.search(cell) or NAME.search(cell)) for cell in cells) >= 15
@@ -63,8 +65,14 @@ def test_the_tests_that_a_document_names_exist(document: str, default: list[str]
 def test_options_md_has_every_argument_and_no_other(executor: type) -> None:
     (section,) = (
         s
-        for s in re.split(r"^## ", (ROOT / "docs/options.md").read_text(), flags=re.M)
+        for s in re.split(r"^## ", (ROOT / "docs/guide/options.md").read_text(), flags=re.M)
         if s.startswith(executor.__name__)
     )
     listed = [name for row in table_rows(section) for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(listed) == sorted(set(inspect.signature(executor).parameters))
+
+
+@pytest.mark.parametrize("document", [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"], ids=lambda p: p.name)
+def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?![a-z]+:|#)([^)#]+)", document.read_text())
+    assert [t for t in targets if not (document.parent / t).exists()] == []

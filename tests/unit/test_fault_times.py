@@ -11,7 +11,7 @@ from scripts.benchmarks import document, fault_times
 from tests.support.took import FILE, Took
 from tests.unit.test_docs import table_rows
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "failure.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "guide" / "failure.md").read_text()
 
 
 @pytest.mark.parametrize(

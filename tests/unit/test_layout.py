@@ -1,4 +1,4 @@
-"""The parts as docs/architecture.md lists them: who may use what, and that no file is forgotten."""
+"""The parts as docs/developers/architecture.md lists them: who may use what, and that no file is forgotten."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LATE = {("functions.payload", "functions.by_value")}
 
 
 def parts_of(folder: str) -> dict[str, set[str]]:
-    """Each part of a table of docs/architecture.md, and the parts it may use."""
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    """Each part of a table of docs/developers/architecture.md, and the parts it may use."""
+    text = (ROOT / "docs" / "developers" / "architecture.md").read_text()
     table = text[text.index(f"| part of `{folder}/` |") :].split("\n\n")[0]
     parts: dict[str, set[str]] = {}
     for names, _, may_use in table_rows(table)[1:]:

@@ -1,4 +1,4 @@
-"""The table of docs/failure.md and the tests of tests/faults: each row has some, and they are those that it names."""
+"""The table of docs/guide/failure.md and the tests of tests/faults: each row has some, those that it names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def named() -> list[tuple[int, str, str]]:
     """Row, file and the beginning of a name, for each in the last column; for a file alone the name is empty."""
     found = []
     row = 0
-    for first, *cells in table_rows((ROOT / "docs" / "failure.md").read_text()):
+    for first, *cells in table_rows((ROOT / "docs" / "guide" / "failure.md").read_text()):
         row = int(first) if first.isdigit() else row
         for part in cells[-1].split(";") if len(cells) == 6 else []:
             file = re.search(rf"\b{FILE.pattern}", part)
@@ -62,7 +62,11 @@ def test_a_mark_is_found_wherever_it_stands(tmp_path: Path) -> None:
 
 
 def test_every_row_has_a_test_that_injects_its_fault_and_no_test_has_a_row_that_is_not_there() -> None:
-    in_table = [int(cells[0]) for cells in table_rows((ROOT / "docs" / "failure.md").read_text()) if cells[0].isdigit()]
+    in_table = [
+        int(cells[0])
+        for cells in table_rows((ROOT / "docs" / "guide" / "failure.md").read_text())
+        if cells[0].isdigit()
+    ]
     assert in_table == list(range(1, 23))
     assert {row for tests in FILES.values() for rows in tests.values() for row in rows} == set(in_table)
 

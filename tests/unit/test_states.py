@@ -1,4 +1,4 @@
-"""docs/states.md names the states that the code has, all of them and no others."""
+"""docs/developers/states.md names the states that the code has, all of them and no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.pools import ROOT
 from xse.interchange.core import Block
 
-DOCUMENT = (ROOT / "docs" / "states.md").read_text()
+DOCUMENT = (ROOT / "docs" / "developers" / "states.md").read_text()
 
 
 def table_after(heading: str) -> set[str]:

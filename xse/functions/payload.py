@@ -40,7 +40,7 @@ class Codec(Protocol):
     def dump_exception(self, error: BaseException) -> bytes: ...
 
 
-#: The module of each codec number (docs/protocol.md, 2.1).
+#: The module of each codec number (docs/developers/protocol.md, 2.1).
 CODECS = {0: "xse.functions.payload", 1: "xse.parsl.codec"}
 
 

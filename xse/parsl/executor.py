@@ -78,7 +78,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
     """Runs Parsl's tasks in MPI pools: one MPI job a block, one connection a block, workers forked on each node.
 
     Positional arguments are those of Parsl 1.2.0's executor of this name; keyword-only ones those of today's
-    HighThroughputExecutor, with the same meaning, and our own. docs/options.md describes each.
+    HighThroughputExecutor, with the same meaning, and our own. docs/guide/options.md describes each.
     """
 
     @typeguard.typechecked

@@ -1,6 +1,6 @@
 """What executor and interchange say to each other beside tasks and results: JSON, one dataclass each.
 
-docs/protocol.md, 2.6. Both are Python programs of one version of xse; still, what does not fit is refused.
+docs/developers/protocol.md, 2.6. Both are Python programs of one version of xse; still, what does not fit is refused.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class BlockReady:
 
 @dataclass(frozen=True)
 class BlockDown:
-    """A block has ended. ``code``: of its BYE (docs/protocol.md, 2.4); -1: lost without one."""
+    """A block has ended. ``code``: of its BYE (docs/developers/protocol.md, 2.4); -1: lost without one."""
 
     name: ClassVar[str] = "block_down"
     block_id: str

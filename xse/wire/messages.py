@@ -1,4 +1,4 @@
-"""The wire: heads to messages and back, as docs/protocol.md says. No sockets, no pickles.
+"""The wire: heads to messages and back, as docs/developers/protocol.md says. No sockets, no pickles.
 
 A *head* is bytes; a *payload* is only ever counted here. ``decode`` turns a head into a frozen message or raises
 ``WireError``; each message's ``head()`` gives its bytes. Columns of ids and lengths are ``array`` objects, so that a
@@ -41,7 +41,7 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 
 class Type(IntEnum):
-    """What a message is (docs/protocol.md, 2)."""
+    """What a message is (docs/developers/protocol.md, 2)."""
 
     TASKS = 1
     RESULTS = 2
@@ -64,7 +64,7 @@ class Type(IntEnum):
 
 
 class Status(IntEnum):
-    """How a task ended (docs/protocol.md, 2.2)."""
+    """How a task ended (docs/developers/protocol.md, 2.2)."""
 
     VALUE = 0
     RAISED = 1
@@ -99,7 +99,7 @@ class RefuseCode(IntEnum):
 
 
 class WireError(ValueError):
-    """Bytes that are no message. ``code`` is the name in docs/protocol.md, 1.3."""
+    """Bytes that are no message. ``code`` is the name in docs/developers/protocol.md, 1.3."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)

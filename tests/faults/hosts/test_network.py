@@ -1,4 +1,4 @@
-"""The network between a block and its executor is cut: docs/failure.md, rows 8 and 9."""
+"""The network between a block and its executor is cut: docs/guide/failure.md, rows 8 and 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node of a block is lost: docs/failure.md, row 7."""
+"""A node of a block is lost: docs/guide/failure.md, row 7."""
 
 from __future__ import annotations
 
