@@ -28,7 +28,7 @@ MOST_STOP_S = 2.0  # what docs/guide/failure.md promises
 HANG_S = 120.0  # what takes longer is taken to hang
 EXECUTORS = ("pool", "parsl", "pool", "pool")  # Parsl takes seconds to start: a cycle of its for three of the pool's
 
-#: How a script ends, and by which signal. In docs/guide/failure.md the first four are row 22 with SIGINT, the others row 11.
+#: How a script ends, and by which signal: rows 22 (the first four, with SIGINT) and 11 of docs/guide/failure.md.
 WAYS: dict[str, int] = {
     "with": 0,
     "exception in with": 0,
