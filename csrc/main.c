@@ -144,7 +144,7 @@ static void leader_ended(void *arg, bool failed)
         pool->exit_code = failed;
 }
 
-static void forsaken(void *arg)
+static void manager_gone(void *arg)
 {
     struct pool *pool = arg;
     if (is_rank_0(pool)) /* its manager is here */
@@ -312,7 +312,7 @@ static void make_leader(struct pool *pool)
                                        .host = pool->host,
                                        .most_tasks = (uint64_t)pool->options.max_tasks_per_worker,
                                        .most_prefetch = pool->options.prefetch};
-    struct leader_host host = {leader_to_manager, end_runner, leader_ended, forsaken, pool};
+    struct leader_host host = {leader_to_manager, end_runner, leader_ended, manager_gone, pool};
     struct share share = share_of(pool);
     settings.n_cores = share.n_cores;
     settings.cores_alone = share.n_sharing_cores == 1;

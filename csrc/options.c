@@ -61,24 +61,24 @@ static const struct option {
 
 #define N_OPTIONS (sizeof table / sizeof table[0])
 
-static void *field(struct options *options, const struct option *o)
+static void *options_field(struct options *options, const struct option *o)
 {
     return (char *)options + o->at;
 }
 
-static int set(struct options *options, const struct option *o, const char *value, struct err *err)
+static int options_set(struct options *options, const struct option *o, const char *value, struct err *err)
 {
     char *end;
     if (o->kind == FLAG) {
         if (value)
             return err_set(err, "%s takes no value", o->name);
-        *(bool *)field(options, o) = true;
+        *(bool *)options_field(options, o) = true;
         return 0;
     }
     if (!value)
         return err_set(err, "%s needs a value: %s %s", o->name, o->name, o->value);
     if (o->kind == TEXT) {
-        *(const char **)field(options, o) = value;
+        *(const char **)options_field(options, o) = value;
         return 0;
     }
     errno = 0;
@@ -87,18 +87,18 @@ static int set(struct options *options, const struct option *o, const char *valu
         if (errno || end == value || *end || !(real >= (double)o->least && real <= (double)o->most))
             return err_set(err, "%s takes a number from %lld to %lld, not \"%s\"", o->name, (long long)o->least,
                            (long long)o->most, value);
-        *(double *)field(options, o) = real;
+        *(double *)options_field(options, o) = real;
         return 0;
     }
     long long number = strtoll(value, &end, 10);
     if (errno || end == value || *end || number < o->least || number > o->most)
         return err_set(err, "%s takes a whole number from %lld to %lld, not \"%s\"", o->name, (long long)o->least,
                        (long long)o->most, value);
-    *(int64_t *)field(options, o) = number;
+    *(int64_t *)options_field(options, o) = number;
     return 0;
 }
 
-static const struct option *find(const char *arg, const char **value)
+static const struct option *options_find(const char *arg, const char **value)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
         size_t n = strlen(table[i].name);
@@ -114,22 +114,22 @@ int options_parse(struct options *options, int argc, char **argv, struct err *er
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
         if (table[i].kind == TEXT)
-            *(const char **)field(options, &table[i]) = table[i].text;
+            *(const char **)options_field(options, &table[i]) = table[i].text;
         else if (table[i].kind == NUMBER)
-            *(int64_t *)field(options, &table[i]) = table[i].number;
+            *(int64_t *)options_field(options, &table[i]) = table[i].number;
         else if (table[i].kind == REAL)
-            *(double *)field(options, &table[i]) = (double)table[i].number;
+            *(double *)options_field(options, &table[i]) = (double)table[i].number;
         else
-            *(bool *)field(options, &table[i]) = false;
+            *(bool *)options_field(options, &table[i]) = false;
     }
     for (int i = 1; i < argc; i++) {
         const char *value;
-        const struct option *o = find(argv[i], &value);
+        const struct option *o = options_find(argv[i], &value);
         if (!o)
             return err_set(err, "\"%s\" is no option of xse-pool; --help lists them", argv[i]);
         if (!value && o->kind != FLAG && i + 1 < argc)
             value = argv[++i];
-        if (set(options, o, value, err))
+        if (options_set(options, o, value, err))
             return -1;
     }
     if (options->help || options->version)

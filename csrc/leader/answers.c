@@ -4,7 +4,7 @@
 
 #define FULL_BYTES (16u << 20)
 
-static void close_small(struct answers *a)
+static void answers_close_small(struct answers *a)
 {
     if (!a->small.n)
         return;
@@ -19,7 +19,7 @@ void answers_add(struct answers *a, uint64_t id, enum wire_status status, uint32
     if (n && n < RUNNER_LENT)
         parts_copy(payload, (struct place){0, 0}, n, buf_room(&a->small, (size_t)n));
     else if (n) {
-        close_small(a);
+        answers_close_small(a);
         parts_add_range(&a->payload, payload, (struct place){0, 0}, n);
     }
     wire_results_add(&a->results, id, (uint32_t)n, time_us, status);
@@ -47,7 +47,7 @@ struct msg *answers_take(struct answers *a)
     struct buf head = {0};
     if (!a->results.n)
         return NULL;
-    close_small(a);
+    answers_close_small(a);
     wire_results_finish(&a->results, &head);
     return msg_new(&head, &a->payload);
 }

@@ -12,7 +12,7 @@
 
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define MOST_BLAMED 3u
-#define FORSAKEN_US 3000000 /* for a leader that has failed to hear the last STOP; then its manager is gone */
+#define MANAGER_GONE_US 3000000 /* for a leader that has failed to hear the last STOP; then its manager is gone */
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
 
@@ -57,588 +57,598 @@ struct leader {
     enum wire_bye bye;
     char *reason;
     struct parts exception;
-    bool forsaken; /* and told so */
+    bool manager_gone; /* and told so */
 };
 
-static void send(struct leader *l, struct msg *msg)
+static void leader_send(struct leader *leader, struct msg *msg)
 {
-    l->last_sent_us = l->now_us;
-    l->host.send(l->host.arg, msg);
+    leader->last_sent_us = leader->now_us;
+    leader->host.send(leader->host.arg, msg);
 }
 
-static void flush_answers(struct leader *l)
+static void leader_flush_answers(struct leader *leader)
 {
-    struct msg *msg = answers_take(&l->answers);
+    struct msg *msg = answers_take(&leader->answers);
     if (msg)
-        send(l, msg);
+        leader_send(leader, msg);
 }
 
-static void answer(struct leader *l, uint64_t id, enum wire_status status, uint32_t time_us,
-                   const struct parts *payload)
+static void leader_answer(struct leader *leader, uint64_t id, enum wire_status status, uint32_t time_us,
+                          const struct parts *payload)
 {
-    answers_add(&l->answers, id, status, time_us, payload);
-    if (answers_full(&l->answers))
-        flush_answers(l);
+    answers_add(&leader->answers, id, status, time_us, payload);
+    if (answers_full(&leader->answers))
+        leader_flush_answers(leader);
 }
 
-static void answer_failure(struct leader *l, uint64_t id, enum wire_status status, const struct wire_failure *failure)
+static void leader_answer_failure(struct leader *leader, uint64_t id, enum wire_status status,
+                                  const struct wire_failure *failure)
 {
-    answers_add_failure(&l->answers, id, status, failure);
-    if (answers_full(&l->answers))
-        flush_answers(l);
+    answers_add_failure(&leader->answers, id, status, failure);
+    if (answers_full(&leader->answers))
+        leader_flush_answers(leader);
 }
 
-static void give_back(struct leader *l, struct task_queue *tasks)
+static void leader_give_back(struct leader *leader, struct task_queue *tasks)
 {
-    flush_answers(l); /* what is answered is told before what is not */
+    leader_flush_answers(leader); /* what is answered is told before what is not */
     while (tasks->n)
-        send(l, tasks_write(tasks, tasks->n < WIRE_MAX_ITEMS ? tasks->n : WIRE_MAX_ITEMS));
+        leader_send(leader, tasks_write(tasks, tasks->n < WIRE_MAX_ITEMS ? tasks->n : WIRE_MAX_ITEMS));
 }
 
 /* ---- credit ----------------------------------------------------------------------------------------------------- */
 
-static void tell_credit(struct leader *l, bool always)
+static void leader_tell_credit(struct leader *leader, bool always)
 {
-    uint32_t now = l->state == RUNNING ? prefetch_capacity(&l->prefetch, l->n_ready) : 0, told = l->told_capacity;
-    bool differs = !l->told || l->n_ready != l->told_workers;
+    uint32_t now = leader->state == RUNNING ? prefetch_capacity(&leader->prefetch, leader->n_ready) : 0,
+             told = leader->told_capacity;
+    bool differs = !leader->told || leader->n_ready != leader->told_workers;
     /* Measured times waver: a capacity that differs by less than a quarter is the same. */
     differs |= now > told ? now - told > told / 4 : told - now > told / 4;
     if (!differs && !always)
         return;
     struct buf head = {0};
-    wire_put_credit(&head, now, l->n_ready, (uint32_t)l->prefetch.task_us, l->state == DRAINING);
-    l->told = true;
-    l->told_capacity = now;
-    l->told_workers = l->n_ready;
-    send(l, msg_new(&head, NULL));
+    wire_put_credit(&head, now, leader->n_ready, (uint32_t)leader->prefetch.task_us, leader->state == DRAINING);
+    leader->told = true;
+    leader->told_capacity = now;
+    leader->told_workers = leader->n_ready;
+    leader_send(leader, msg_new(&head, NULL));
 }
 
 /* ---- workers ---------------------------------------------------------------------------------------------------- */
 
-static void list_leave(struct leader *l, struct worker *w, uint32_t depth)
+static void leader_list_leave(struct leader *leader, struct worker *worker, uint32_t depth)
 {
-    *(w->prev ? &w->prev->next : &l->by_depth[depth].first) = w->next;
-    *(w->next ? &w->next->prev : &l->by_depth[depth].last) = w->prev;
-    w->next = w->prev = NULL;
-    if (!l->by_depth[depth].first)
-        l->depths &= ~(UINT64_C(1) << depth);
+    *(worker->prev ? &worker->prev->next : &leader->by_depth[depth].first) = worker->next;
+    *(worker->next ? &worker->next->prev : &leader->by_depth[depth].last) = worker->prev;
+    worker->next = worker->prev = NULL;
+    if (!leader->by_depth[depth].first)
+        leader->depths &= ~(UINT64_C(1) << depth);
 }
 
-static void list_join(struct leader *l, struct worker *w, uint32_t depth)
+static void leader_list_join(struct leader *leader, struct worker *worker, uint32_t depth)
 {
-    w->prev = l->by_depth[depth].last;
-    w->next = NULL;
-    *(w->prev ? &w->prev->next : &l->by_depth[depth].first) = w;
-    l->by_depth[depth].last = w;
-    l->depths |= UINT64_C(1) << depth;
+    worker->prev = leader->by_depth[depth].last;
+    worker->next = NULL;
+    *(worker->prev ? &worker->prev->next : &leader->by_depth[depth].first) = worker;
+    leader->by_depth[depth].last = worker;
+    leader->depths |= UINT64_C(1) << depth;
 }
 
 /* Every change of what a ready worker has passes here. */
-static void depth_changed(struct leader *l, struct worker *w, uint32_t before)
+static void leader_depth_changed(struct leader *leader, struct worker *worker, uint32_t before)
 {
-    if (w->state != READY || before == w->given.n)
+    if (worker->state != READY || before == worker->given.n)
         return;
-    list_leave(l, w, before);
-    list_join(l, w, w->given.n);
+    leader_list_leave(leader, worker, before);
+    leader_list_join(leader, worker, worker->given.n);
 }
 
 /* When the worker is to be looked at. Every change of what is read here passes time_changed. */
-static int64_t deadline_us(const struct worker *w)
+static int64_t leader_worker_deadline_us(const struct worker *worker)
 {
-    if (w->leave_by_us)
-        return w->leave_by_us;
-    const struct task *task = w->given.first;
-    return task && task->timeout_ms && !w->killed ? w->began_us + task->timeout_ms * INT64_C(1000) : INT64_MAX;
+    if (worker->leave_by_us)
+        return worker->leave_by_us;
+    const struct task *task = worker->given.first;
+    return task && task->timeout_ms && !worker->killed ? worker->began_us + task->timeout_ms * INT64_C(1000)
+                                                       : INT64_MAX;
 }
 
-static void time_changed(struct leader *l, struct worker *w)
+static void leader_time_changed(struct leader *leader, struct worker *worker)
 {
-    deadlines_set(l->deadlines, w->index, deadline_us(w));
+    deadlines_set(leader->deadlines, worker->index, leader_worker_deadline_us(worker));
 }
 
-static void leave(struct leader *l, struct worker *w)
+static void leader_worker_leaves(struct leader *leader, struct worker *worker)
 {
-    if (w->state == READY) {
-        list_leave(l, w, w->given.n);
-        l->n_ready--;
+    if (worker->state == READY) {
+        leader_list_leave(leader, worker, worker->given.n);
+        leader->n_ready--;
     }
-    w->state = LEAVING;
+    worker->state = LEAVING;
 }
 
-static void give(struct leader *l, struct worker *w, struct task *task)
+static void leader_give_task(struct leader *leader, struct worker *worker, struct task *task)
 {
-    uint32_t before = w->given.n;
-    task_push_back(&w->given, task);
-    l->n_given++;
+    uint32_t before = worker->given.n;
+    task_push_back(&worker->given, task);
+    leader->n_given++;
     if (!before) {
-        w->began_us = l->now_us;
-        time_changed(l, w);
+        worker->began_us = leader->now_us;
+        leader_time_changed(leader, worker);
     }
-    depth_changed(l, w, before);
-    l->runner->ops->give(l->runner, w->index, task);
+    leader_depth_changed(leader, worker, before);
+    leader->runner->ops->give(leader->runner, worker->index, task);
 }
 
 /* What the worker has not begun comes back to the front of the queue, in its old order. */
-static uint32_t take_back(struct leader *l, struct worker *w)
+static uint32_t leader_take_back(struct leader *leader, struct worker *worker)
 {
-    uint32_t before = w->given.n;
-    uint32_t n = l->runner->ops->take_back(l->runner, w->index);
+    uint32_t before = worker->given.n;
+    uint32_t n = leader->runner->ops->take_back(leader->runner, worker->index);
     assert(n <= before);
     for (uint32_t i = 0; i < n; i++)
-        task_push_front(&l->queue, task_pop_last(&w->given));
-    l->n_given -= n;
+        task_push_front(&leader->queue, task_pop_last(&worker->given));
+    leader->n_given -= n;
     if (n == before)
-        time_changed(l, w);
-    depth_changed(l, w, before);
+        leader_time_changed(leader, worker);
+    leader_depth_changed(leader, worker, before);
     return n;
 }
 
-static struct worker *shallowest(const struct leader *l)
+static struct worker *leader_shallowest(const struct leader *leader)
 {
-    return l->depths ? l->by_depth[__builtin_ctzll(l->depths)].first : NULL;
+    return leader->depths ? leader->by_depth[__builtin_ctzll(leader->depths)].first : NULL;
 }
 
-static struct worker *deepest(const struct leader *l)
+static struct worker *leader_deepest(const struct leader *leader)
 {
-    return l->depths ? l->by_depth[63 - __builtin_clzll(l->depths)].first : NULL;
+    return leader->depths ? leader->by_depth[63 - __builtin_clzll(leader->depths)].first : NULL;
 }
 
 /* Somebody is idle and nothing waits here: what waits behind another's task moves. True: something waits here now. */
-static bool level(struct leader *l)
+static bool leader_level(struct leader *leader)
 {
-    struct worker *poor = shallowest(l), *rich = deepest(l);
-    return poor && poor->given.n == 0 && rich->given.n > 1 && take_back(l, rich);
+    struct worker *poor = leader_shallowest(leader), *rich = leader_deepest(leader);
+    return poor && poor->given.n == 0 && rich->given.n > 1 && leader_take_back(leader, rich);
 }
 
-static void dispatch(struct leader *l)
+static void leader_dispatch(struct leader *leader)
 {
-    uint32_t limit = prefetch_depth(&l->prefetch);
-    struct worker *w = shallowest(l);
-    if (l->state != RUNNING || !w || (!l->queue.n && !level(l)))
+    uint32_t limit = prefetch_depth(&leader->prefetch);
+    struct worker *worker = leader_shallowest(leader);
+    if (leader->state != RUNNING || !worker || (!leader->queue.n && !leader_level(leader)))
         return;
     /* A worker is filled up when half of what it had is done, not task by task: a message for each would cost more. */
-    if (w->given.n > limit / 2)
+    if (worker->given.n > limit / 2)
         return;
-    while (l->queue.n && (w = shallowest(l))->given.n < limit)
-        give(l, w, task_pop(&l->queue));
+    while (leader->queue.n && (worker = leader_shallowest(leader))->given.n < limit)
+        leader_give_task(leader, worker, task_pop(&leader->queue));
 }
 
 /* ---- ending ----------------------------------------------------------------------------------------------------- */
 
 /* The end begins here. BYE is said at the end of the turn, when the workers are gone: this may be an event of theirs. */
-static void end(struct leader *l, enum wire_bye code, const char *reason, const struct parts *exception)
+static void leader_begin_end(struct leader *leader, enum wire_bye code, const char *reason,
+                             const struct parts *exception)
 {
-    if (l->state >= ENDING)
+    if (leader->state >= ENDING)
         return;
-    for (uint32_t i = 0; i < l->settings.n_workers; i++)
-        take_back(l, &l->workers[i]);
-    give_back(l, &l->queue);
-    l->state = ENDING;
-    l->bye = code;
-    l->reason = mem_text(reason);
+    for (uint32_t i = 0; i < leader->settings.n_workers; i++)
+        leader_take_back(leader, &leader->workers[i]);
+    leader_give_back(leader, &leader->queue);
+    leader->state = ENDING;
+    leader->bye = code;
+    leader->reason = mem_text(reason);
     if (exception)
-        parts_add_range(&l->exception, exception, (struct place){0, 0}, exception->length);
+        parts_add_range(&leader->exception, exception, (struct place){0, 0}, exception->length);
 }
 
-static bool has_failed(const struct leader *l)
+static bool leader_has_failed(const struct leader *leader)
 {
-    return l->bye == WIRE_FAILED || l->bye == WIRE_SETUP_RAISED;
+    return leader->bye == WIRE_FAILED || leader->bye == WIRE_SETUP_RAISED;
 }
 
-static void say_bye(struct leader *l)
+static void leader_say_bye(struct leader *leader)
 {
     struct buf head = {0};
-    flush_answers(l); /* what was answered in the turn in which the end began */
-    l->host.end_runner(l->host.arg);
-    l->state = ENDED;
-    l->ended_us = l->now_us;
-    struct wire_text reason = {l->reason, (uint32_t)strlen(l->reason)};
-    wire_put_text(&head, WIRE_BYE, l->bye, reason, l->exception.length);
-    send(l, msg_new(&head, &l->exception));
-    l->host.ended(l->host.arg, has_failed(l));
+    leader_flush_answers(leader); /* what was answered in the turn in which the end began */
+    leader->host.end_runner(leader->host.arg);
+    leader->state = ENDED;
+    leader->ended_us = leader->now_us;
+    struct wire_text reason = {leader->reason, (uint32_t)strlen(leader->reason)};
+    wire_put_text(&head, WIRE_BYE, leader->bye, reason, leader->exception.length);
+    leader_send(leader, msg_new(&head, &leader->exception));
+    leader->host.ended(leader->host.arg, leader_has_failed(leader));
 }
 
 /* A leader that has ended waits for the last STOP: while other ranks drain for hours, if their manager's heartbeats say
  * that it lives; and once it has failed, for which the manager stops the block, not long. INT64_MAX: as long as it takes,
  * for before START the manager may be busy finding the interchange. */
-static int64_t forsaken_at_us(const struct leader *l)
+static int64_t leader_abandoned_at_us(const struct leader *leader)
 {
-    if (l->state != ENDED || l->forsaken || !l->block_id)
+    if (leader->state != ENDED || leader->manager_gone || !leader->block_id)
         return INT64_MAX;
-    if (has_failed(l))
-        return l->ended_us + FORSAKEN_US;
-    return l->period_us ? l->last_heard_us + l->threshold_us + 1 : INT64_MAX;
+    if (leader_has_failed(leader))
+        return leader->ended_us + MANAGER_GONE_US;
+    return leader->period_us ? leader->last_heard_us + leader->threshold_us + 1 : INT64_MAX;
 }
 
-static void drain(struct leader *l, int64_t grace_until_us)
+static void leader_drain(struct leader *leader, int64_t grace_until_us)
 {
-    if (l->state >= ENDING)
+    if (leader->state >= ENDING)
         return;
-    l->grace_until_us = grace_until_us;
-    if (l->state != DRAINING) {
-        l->state = DRAINING;
-        for (uint32_t i = 0; i < l->settings.n_workers; i++)
-            take_back(l, &l->workers[i]);
-        give_back(l, &l->queue);
-        tell_credit(l, true);
+    leader->grace_until_us = grace_until_us;
+    if (leader->state != DRAINING) {
+        leader->state = DRAINING;
+        for (uint32_t i = 0; i < leader->settings.n_workers; i++)
+            leader_take_back(leader, &leader->workers[i]);
+        leader_give_back(leader, &leader->queue);
+        leader_tell_credit(leader, true);
     }
-    if (!l->n_given)
-        end(l, WIRE_ASKED, "", NULL);
+    if (!leader->n_given)
+        leader_begin_end(leader, WIRE_ASKED, "", NULL);
 }
 
-static void failed(struct leader *l, const char *reason)
+static void leader_fail(struct leader *leader, const char *reason)
 {
     char text[1200];
-    snprintf(text, sizeof text, "rank %u on %s: %s", l->settings.rank, l->host_name, reason);
+    snprintf(text, sizeof text, "rank %u on %s: %s", leader->settings.rank, leader->host_name, reason);
     log_error("leader_failed reason=\"%s\"", text);
-    end(l, WIRE_FAILED, text, NULL);
+    leader_begin_end(leader, WIRE_FAILED, text, NULL);
 }
 
 /* ---- what the runner tells -------------------------------------------------------------------------------------- */
 
-static void on_stands(void *arg, const char *python_version)
+static void leader_on_stands(void *arg, const char *python_version)
 {
-    struct leader *l = arg;
+    struct leader *leader = arg;
     struct buf head = {0};
-    struct wire_node node = {.rank = l->settings.rank,
-                             .pid = l->settings.pid,
-                             .n_workers = l->settings.n_workers,
-                             .n_cores = l->settings.n_cores,
-                             .memory = l->settings.memory,
-                             .host = {l->host_name, (uint32_t)strlen(l->host_name)}};
+    struct wire_node node = {.rank = leader->settings.rank,
+                             .pid = leader->settings.pid,
+                             .n_workers = leader->settings.n_workers,
+                             .n_cores = leader->settings.n_cores,
+                             .memory = leader->settings.memory,
+                             .host = {leader->host_name, (uint32_t)strlen(leader->host_name)}};
     wire_put_node(&head, &node, python_version);
-    send(l, msg_new(&head, NULL));
+    leader_send(leader, msg_new(&head, NULL));
 }
 
-static void on_failed(void *arg, const char *reason)
+static void leader_on_failed(void *arg, const char *reason)
 {
-    failed(arg, reason);
+    leader_fail(arg, reason);
 }
 
-static void on_worker_ready(void *arg, uint32_t worker)
+static void leader_on_worker_ready(void *arg, uint32_t index)
 {
-    struct leader *l = arg;
-    struct worker *w = &l->workers[worker];
-    assert(w->state == STARTING);
-    w->state = READY;
-    l->n_ready++;
-    l->n_start_failures = 0;
-    list_join(l, w, 0);
+    struct leader *leader = arg;
+    struct worker *worker = &leader->workers[index];
+    assert(worker->state == STARTING);
+    worker->state = READY;
+    leader->n_ready++;
+    leader->n_start_failures = 0;
+    leader_list_join(leader, worker, 0);
 }
 
-static void on_setup_raised(void *arg, uint32_t worker, const char *reason, const struct parts *exception)
+static void leader_on_setup_raised(void *arg, uint32_t index, const char *reason, const struct parts *exception)
 {
-    struct leader *l = arg;
-    log_error("setup_raised rank=%u worker=%u reason=\"%s\"", l->settings.rank, worker, reason);
-    end(l, WIRE_SETUP_RAISED, reason, exception);
+    struct leader *leader = arg;
+    log_error("setup_raised rank=%u worker=%u reason=\"%s\"", leader->settings.rank, index, reason);
+    leader_begin_end(leader, WIRE_SETUP_RAISED, reason, exception);
 }
 
-static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
-                      const struct parts *payload)
+static void leader_on_result(void *arg, uint32_t index, enum wire_status status, uint32_t time_us,
+                             const struct parts *payload)
 {
-    struct leader *l = arg;
-    struct worker *w = &l->workers[worker];
-    uint32_t before = w->given.n;
-    struct task *task = task_pop(&w->given);
+    struct leader *leader = arg;
+    struct worker *worker = &leader->workers[index];
+    uint32_t before = worker->given.n;
+    struct task *task = task_pop(&worker->given);
     assert(task);
-    l->n_given--;
-    w->began_us = l->now_us;
-    w->n_done++;
-    depth_changed(l, w, before);
-    prefetch_measure(&l->prefetch, time_us);
-    answer(l, task->id, status, time_us, payload);
+    leader->n_given--;
+    worker->began_us = leader->now_us;
+    worker->n_done++;
+    leader_depth_changed(leader, worker, before);
+    prefetch_measure(&leader->prefetch, time_us);
+    leader_answer(leader, task->id, status, time_us, payload);
     log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
-              l->settings.rank, worker, status, time_us);
+              leader->settings.rank, index, status, time_us);
     task_free(task);
-    if (w->n_done == l->settings.most_tasks && w->state == READY) {
-        leave(l, w); /* it has nothing: it gets them one by one */
-        w->leave_by_us = l->now_us + LEAVE_TIMEOUT_US;
-        l->runner->ops->retire(l->runner, w->index);
+    if (worker->n_done == leader->settings.most_tasks && worker->state == READY) {
+        leader_worker_leaves(leader, worker); /* it has nothing: it gets them one by one */
+        worker->leave_by_us = leader->now_us + LEAVE_TIMEOUT_US;
+        leader->runner->ops->retire(leader->runner, worker->index);
     }
-    time_changed(l, w);
+    leader_time_changed(leader, worker);
 }
 
 /* The task ends without an answer of its own. */
-static void lose_task(struct leader *l, struct task *task, enum wire_status status, const struct wire_failure *failure)
+static void leader_lose_task(struct leader *leader, struct task *task, enum wire_status status,
+                             const struct wire_failure *failure)
 {
     struct wire_failure record = *failure;
     char late[64];
-    record.rank = l->settings.rank;
-    record.host = l->host_name;
-    record.block = l->block_id;
+    record.rank = leader->settings.rank;
+    record.host = leader->host_name;
+    record.block = leader->block_id;
     if (status == WIRE_TIMEOUT) {
         snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
         record.detail = late;
     }
-    l->n_given--;
+    leader->n_given--;
     if (status == WIRE_CANCELLED)
-        answer(l, task->id, status, 0, NULL);
+        leader_answer(leader, task->id, status, 0, NULL);
     else
-        answer_failure(l, task->id, status, &record);
+        leader_answer_failure(leader, task->id, status, &record);
     task_free(task);
 }
 
 /* What the dead worker had not begun is for others. A task that was next may be why it died: arguments that do not fit its
  * memory end every worker that only reads them. After a few it is lost, for it must not end workers for ever. */
-static void take_back_from_dead(struct leader *l, struct worker *w, const struct wire_failure *failure)
+static void leader_take_back_from_dead(struct leader *leader, struct worker *worker, const struct wire_failure *failure)
 {
-    uint32_t had = w->given.n, back = take_back(l, w);
-    struct task *next = back && back == had ? l->queue.first : NULL;
-    if (!next || w->killed || ++next->n_blamed < MOST_BLAMED)
+    uint32_t had = worker->given.n, back = leader_take_back(leader, worker);
+    struct task *next = back && back == had ? leader->queue.first : NULL;
+    if (!next || worker->killed || ++next->n_blamed < MOST_BLAMED)
         return;
     struct wire_failure record = *failure;
-    record.rank = l->settings.rank;
-    record.host = l->host_name;
-    record.block = l->block_id;
-    task_remove(&l->queue, next);
-    answer_failure(l, next->id, WIRE_WORKER_LOST, &record);
+    record.rank = leader->settings.rank;
+    record.host = leader->host_name;
+    record.block = leader->block_id;
+    task_remove(&leader->queue, next);
+    leader_answer_failure(leader, next->id, WIRE_WORKER_LOST, &record);
     task_free(next);
 }
 
-static void on_worker_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
+static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_failure *failure)
 {
-    struct leader *l = arg;
-    struct worker *w = &l->workers[worker];
+    struct leader *leader = arg;
+    struct worker *worker = &leader->workers[index];
     struct task *task;
-    bool asked = w->state == LEAVING;
-    take_back_from_dead(l, w, failure);
-    w->leave_by_us = 0;
-    if (w->state == READY)
-        leave(l, w);
-    else if (w->state == STARTING && !w->killed && ++l->n_start_failures >= MOST_START_FAILURES) {
+    bool asked = worker->state == LEAVING;
+    leader_take_back_from_dead(leader, worker, failure);
+    worker->leave_by_us = 0;
+    if (worker->state == READY)
+        leader_worker_leaves(leader, worker);
+    else if (worker->state == STARTING && !worker->killed && ++leader->n_start_failures >= MOST_START_FAILURES) {
         const char *said = *failure->detail ? failure->detail : "it wrote nothing to stderr";
         char text[1100];
         if (failure->signal)
             snprintf(text, sizeof text, "no worker can be started (signal %d): %s", failure->signal, said);
         else
             snprintf(text, sizeof text, "no worker can be started (exit code %d): %s", failure->exit_code, said);
-        failed(l, text);
+        leader_fail(leader, text);
     }
-    w->state = ABSENT;
-    w->n_done = 0;
+    worker->state = ABSENT;
+    worker->n_done = 0;
     if (asked)
-        log_debug("worker_retired rank=%u worker=%u pid=%u", l->settings.rank, worker, failure->pid);
+        log_debug("worker_retired rank=%u worker=%u pid=%u", leader->settings.rank, index, failure->pid);
     else
-        log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", l->settings.rank, worker,
-                    failure->pid, failure->exit_code, failure->signal,
-                    w->given.n ? (long long)w->given.first->id : -1LL);
-    while ((task = task_pop(&w->given))) /* several had begun if it wrote to its own pipe and was not heard any more */
-        lose_task(l, task, w->killed && w->killed_for == task->id ? w->killed_with : WIRE_WORKER_LOST, failure);
-    w->killed = false;
-    time_changed(l, w);
-    if (l->state == RUNNING) {
-        w->state = STARTING;
-        l->runner->ops->start_worker(l->runner, worker);
+        log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", leader->settings.rank,
+                    index, failure->pid, failure->exit_code, failure->signal,
+                    worker->given.n ? (long long)worker->given.first->id : -1LL);
+    /* Several had begun if it wrote to its own pipe and was not heard any more. */
+    while ((task = task_pop(&worker->given)))
+        leader_lose_task(leader, task,
+                         worker->killed && worker->killed_for == task->id ? worker->killed_with : WIRE_WORKER_LOST,
+                         failure);
+    worker->killed = false;
+    leader_time_changed(leader, worker);
+    if (leader->state == RUNNING) {
+        worker->state = STARTING;
+        leader->runner->ops->start_worker(leader->runner, index);
     }
 }
 
 /* ---- what the manager says -------------------------------------------------------------------------------------- */
 
-static void on_start(struct leader *l, const struct msg *msg)
+static void leader_on_start(struct leader *leader, const struct msg *msg)
 {
     const struct wire_message *m = &msg->wire;
-    if (l->state != WAITING)
+    if (leader->state != WAITING)
         return;
-    l->block_id = mem_text_n(m->start.block_id.p, m->start.block_id.n);
+    leader->block_id = mem_text_n(m->start.block_id.p, m->start.block_id.n);
     char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
-    l->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
-    l->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
-    l->state = RUNNING;
-    struct runner_start start = {.rank = l->settings.rank,
-                                 .first_in_node = l->settings.first_in_node,
-                                 .n_in_node = l->settings.n_in_node,
-                                 .n_workers = l->settings.n_workers,
-                                 .cores_alone = l->settings.cores_alone,
+    leader->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
+    leader->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
+    leader->state = RUNNING;
+    struct runner_start start = {.rank = leader->settings.rank,
+                                 .first_in_node = leader->settings.first_in_node,
+                                 .n_in_node = leader->settings.n_in_node,
+                                 .n_workers = leader->settings.n_workers,
+                                 .cores_alone = leader->settings.cores_alone,
                                  .setup_codec = m->start.setup_codec,
-                                 .block_id = l->block_id,
+                                 .block_id = leader->block_id,
                                  .pool_id = pool_id,
                                  .setup = &msg->payload};
-    l->runner->ops->prepare(l->runner, &start);
-    for (uint32_t i = 0; i < l->settings.n_workers; i++) {
-        l->workers[i].state = STARTING;
-        l->runner->ops->start_worker(l->runner, i);
+    leader->runner->ops->prepare(leader->runner, &start);
+    for (uint32_t i = 0; i < leader->settings.n_workers; i++) {
+        leader->workers[i].state = STARTING;
+        leader->runner->ops->start_worker(leader->runner, i);
     }
     mem_free(pool_id);
 }
 
-static void on_tasks(struct leader *l, const struct msg *msg)
+static void leader_on_tasks(struct leader *leader, const struct msg *msg)
 {
-    tasks_read(l->room, msg, &l->queue);
-    if (l->state != RUNNING)
-        give_back(l, &l->queue);
+    tasks_read(leader->room, msg, &leader->queue);
+    if (leader->state != RUNNING)
+        leader_give_back(leader, &leader->queue);
 }
 
 /* Of a task that is given. */
-static struct worker *holder(const struct task *task)
+static struct worker *leader_worker_of(const struct task *task)
 {
     return (struct worker *)task->queue; /* its first member */
 }
 
-static void kill_for(struct leader *l, struct worker *w, uint64_t id, enum wire_status answer)
+static void leader_kill_for(struct leader *leader, struct worker *worker, uint64_t id, enum wire_status answer)
 {
-    w->killed = true;
-    w->killed_for = id;
-    w->killed_with = answer;
-    time_changed(l, w);
-    leave(l, w); /* should it answer before it dies, the next task would die in its place */
-    l->runner->ops->kill(l->runner, w->index);
+    worker->killed = true;
+    worker->killed_for = id;
+    worker->killed_with = answer;
+    leader_time_changed(leader, worker);
+    leader_worker_leaves(leader, worker); /* should it answer before it dies, the next task would die in its place */
+    leader->runner->ops->kill(leader->runner, worker->index);
 }
 
-static void on_cancel(struct leader *l, const struct msg *msg)
+static void leader_on_cancel(struct leader *leader, const struct msg *msg)
 {
     uint64_t *started = mem_array(msg->wire.count, sizeof *started);
     uint32_t n_started = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
-        struct task *task = room_task(l->room, wire_id(&msg->wire, i));
+        struct task *task = room_task(leader->room, wire_id(&msg->wire, i));
         if (!task)
             continue;
-        if (task->queue != &l->queue)
-            take_back(l, holder(task)); /* this one, or others behind it */
-        if (task->queue == &l->queue) {
-            task_remove(&l->queue, task);
-            answer(l, task->id, WIRE_CANCELLED, 0, NULL);
+        if (task->queue != &leader->queue)
+            leader_take_back(leader, leader_worker_of(task)); /* this one, or others behind it */
+        if (task->queue == &leader->queue) {
+            task_remove(&leader->queue, task);
+            leader_answer(leader, task->id, WIRE_CANCELLED, 0, NULL);
             task_free(task);
         } else if (!(msg->wire.flags & WIRE_KILL))
             started[n_started++] = task->id;
-        else if (!holder(task)->killed && !task->next) /* else it is answered, and the next has begun */
-            kill_for(l, holder(task), task->id, WIRE_CANCELLED);
+        else if (!leader_worker_of(task)->killed && !task->next) /* else it is answered, and the next has begun */
+            leader_kill_for(leader, leader_worker_of(task), task->id, WIRE_CANCELLED);
     }
     if (n_started) {
         struct buf head = {0};
         wire_put_ids(&head, WIRE_STARTED, 0, started, n_started);
-        send(l, msg_new(&head, NULL));
+        leader_send(leader, msg_new(&head, NULL));
     }
     mem_free(started);
 }
 
-static void on_recall(struct leader *l, uint32_t wanted)
+static void leader_on_recall(struct leader *leader, uint32_t wanted)
 {
     struct task_queue back = {0};
     for (uint32_t depth = PREFETCH_MOST_DEPTH; depth > 1; depth--)
-        for (struct worker *w = l->by_depth[depth].first, *next; w && l->queue.n < wanted; w = next) {
-            next = w->next; /* it goes to another list */
-            take_back(l, w);
+        for (struct worker *worker = leader->by_depth[depth].first, *next; worker && leader->queue.n < wanted;
+             worker = next) {
+            next = worker->next; /* it goes to another list */
+            leader_take_back(leader, worker);
         }
-    while (back.n < wanted && l->queue.n)
-        task_push_front(&back, task_pop_last(&l->queue));
+    while (back.n < wanted && leader->queue.n)
+        task_push_front(&back, task_pop_last(&leader->queue));
     if (back.n)
-        give_back(l, &back);
+        leader_give_back(leader, &back);
     else
-        tell_credit(l, true);
+        leader_tell_credit(leader, true);
 }
 
-void leader_on_message(struct leader *l, const struct msg *msg, int64_t now_us)
+void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now_us)
 {
-    l->now_us = l->last_heard_us = now_us;
-    if (l->state == ENDED && msg->wire.type != WIRE_TASKS) /* the runner is gone; tasks are given back */
+    leader->now_us = leader->last_heard_us = now_us;
+    if (leader->state == ENDED && msg->wire.type != WIRE_TASKS) /* the runner is gone; tasks are given back */
         return;
     switch (msg->wire.type) {
     case WIRE_START:
-        on_start(l, msg);
+        leader_on_start(leader, msg);
         break;
     case WIRE_TASKS:
-        on_tasks(l, msg);
+        leader_on_tasks(leader, msg);
         break;
     case WIRE_CANCEL:
-        on_cancel(l, msg);
+        leader_on_cancel(leader, msg);
         break;
     case WIRE_RECALL:
-        on_recall(l, msg->wire.count);
+        leader_on_recall(leader, msg->wire.count);
         break;
     case WIRE_STOP:
         if (msg->wire.flags & WIRE_NOW)
-            end(l, WIRE_ASKED, "", NULL);
+            leader_begin_end(leader, WIRE_ASKED, "", NULL);
         else
-            drain(l, now_us + msg->wire.count * INT64_C(1000));
+            leader_drain(leader, now_us + msg->wire.count * INT64_C(1000));
         break;
     case WIRE_HEARTBEAT:
         break;
     default:
-        log_warning("message_unexpected rank=%u type=%d", l->settings.rank, msg->wire.type);
+        log_warning("message_unexpected rank=%u type=%d", leader->settings.rank, msg->wire.type);
     }
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
 /* The worker's task is out of time. One that was not begun, for its worker was held up, is taken back and begins anew. */
-static void is_late(struct leader *l, struct worker *w)
+static void leader_task_is_late(struct leader *leader, struct worker *worker)
 {
-    take_back(l, w);
-    if (w->given.n != 1) /* not begun; or the answer is on its way, for it has begun the next */
+    leader_take_back(leader, worker);
+    if (worker->given.n != 1) /* not begun; or the answer is on its way, for it has begun the next */
         return;
-    log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)w->given.first->id, l->settings.rank,
-             w->index);
-    kill_for(l, w, w->given.first->id, WIRE_TIMEOUT);
+    log_info("task_timeout id=%llu rank=%u worker=%u", (unsigned long long)worker->given.first->id,
+             leader->settings.rank, worker->index);
+    leader_kill_for(leader, worker, worker->given.first->id, WIRE_TIMEOUT);
 }
 
 /* Each is looked at once: what comes of it, an answer or its end, gives the worker its next deadline. */
-static void meet_deadlines(struct leader *l)
+static void leader_meet_deadlines(struct leader *leader)
 {
-    while (deadlines_next_us(l->deadlines) <= l->now_us) {
-        struct worker *w = &l->workers[deadlines_first(l->deadlines)];
-        if (w->leave_by_us) {
-            log_info("worker_does_not_leave rank=%u worker=%u", l->settings.rank, w->index);
-            w->leave_by_us = 0;
-            l->runner->ops->kill(l->runner, w->index);
+    while (deadlines_next_us(leader->deadlines) <= leader->now_us) {
+        struct worker *worker = &leader->workers[deadlines_first(leader->deadlines)];
+        if (worker->leave_by_us) {
+            log_info("worker_does_not_leave rank=%u worker=%u", leader->settings.rank, worker->index);
+            worker->leave_by_us = 0;
+            leader->runner->ops->kill(leader->runner, worker->index);
         } else
-            is_late(l, w);
-        deadlines_set(l->deadlines, w->index, INT64_MAX);
+            leader_task_is_late(leader, worker);
+        deadlines_set(leader->deadlines, worker->index, INT64_MAX);
     }
 }
 
-void leader_on_tick(struct leader *l, int64_t now_us)
+void leader_on_tick(struct leader *leader, int64_t now_us)
 {
-    l->now_us = now_us;
-    if (now_us >= forsaken_at_us(l)) {
-        l->forsaken = true;
-        l->host.forsaken(l->host.arg);
+    leader->now_us = now_us;
+    if (now_us >= leader_abandoned_at_us(leader)) {
+        leader->manager_gone = true;
+        leader->host.manager_gone(leader->host.arg);
     }
-    if (l->state >= ENDING)
+    if (leader->state >= ENDING)
         return;
-    if (l->period_us && now_us - l->last_heard_us > l->threshold_us) {
-        failed(l, "the manager has been silent for longer than the heartbeat threshold");
+    if (leader->period_us && now_us - leader->last_heard_us > leader->threshold_us) {
+        leader_fail(leader, "the manager has been silent for longer than the heartbeat threshold");
         return;
     }
-    if (l->period_us && now_us - l->last_sent_us >= l->period_us)
-        send(l, msg_bare(WIRE_HEARTBEAT, 0, 0));
-    meet_deadlines(l);
-    if (l->state == DRAINING && now_us >= l->grace_until_us)
-        end(l, WIRE_ASKED, "", NULL);
+    if (leader->period_us && now_us - leader->last_sent_us >= leader->period_us)
+        leader_send(leader, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    leader_meet_deadlines(leader);
+    if (leader->state == DRAINING && now_us >= leader->grace_until_us)
+        leader_begin_end(leader, WIRE_ASKED, "", NULL);
 }
 
-int64_t leader_deadline_us(const struct leader *l)
+int64_t leader_deadline_us(const struct leader *leader)
 {
     int64_t next = INT64_MAX;
-    if (l->state >= ENDING)
-        return forsaken_at_us(l);
-    if (l->period_us) {
-        int64_t beat = l->last_sent_us + l->period_us, silence = l->last_heard_us + l->threshold_us + 1;
+    if (leader->state >= ENDING)
+        return leader_abandoned_at_us(leader);
+    if (leader->period_us) {
+        int64_t beat = leader->last_sent_us + leader->period_us,
+                silence = leader->last_heard_us + leader->threshold_us + 1;
         next = beat < silence ? beat : silence;
     }
-    if (l->state == DRAINING && l->grace_until_us < next)
-        next = l->grace_until_us;
-    int64_t worker = deadlines_next_us(l->deadlines);
+    if (leader->state == DRAINING && leader->grace_until_us < next)
+        next = leader->grace_until_us;
+    int64_t worker = deadlines_next_us(leader->deadlines);
     return worker < next ? worker : next;
 }
 
-void leader_flush(struct leader *l, int64_t now_us)
+void leader_flush(struct leader *leader, int64_t now_us)
 {
-    l->now_us = now_us;
-    if (l->state == ENDED)
+    leader->now_us = now_us;
+    if (leader->state == ENDED)
         return;
-    if (l->state == ENDING) {
-        say_bye(l);
+    if (leader->state == ENDING) {
+        leader_say_bye(leader);
         return;
     }
-    dispatch(l);
-    l->runner->ops->flush(l->runner);
-    flush_answers(l);
-    if (l->state == RUNNING && (l->n_ready || l->told))
-        tell_credit(l, false);
-    if (l->state == DRAINING && !l->n_given)
-        end(l, WIRE_ASKED, "", NULL);
-    if (l->state == ENDING)
-        say_bye(l);
+    leader_dispatch(leader);
+    leader->runner->ops->flush(leader->runner);
+    leader_flush_answers(leader);
+    if (leader->state == RUNNING && (leader->n_ready || leader->told))
+        leader_tell_credit(leader, false);
+    if (leader->state == DRAINING && !leader->n_given)
+        leader_begin_end(leader, WIRE_ASKED, "", NULL);
+    if (leader->state == ENDING)
+        leader_say_bye(leader);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -647,47 +657,47 @@ struct leader *leader_new(const struct leader_settings *settings, const struct l
                           int64_t now_us)
 {
     assert(settings->n_workers >= 1);
-    struct leader *l = mem_new(sizeof *l);
-    l->settings = *settings;
-    l->host_name = mem_text(settings->host);
-    l->host = *host;
-    l->runner = runner;
-    l->prefetch = (struct prefetch){.most = settings->most_prefetch, .one_by_one = settings->most_tasks > 0};
-    l->room = room_new(KEEP_FUNCTION_BYTES);
-    l->workers = mem_array(settings->n_workers, sizeof *l->workers);
+    struct leader *leader = mem_new(sizeof *leader);
+    leader->settings = *settings;
+    leader->host_name = mem_text(settings->host);
+    leader->host = *host;
+    leader->runner = runner;
+    leader->prefetch = (struct prefetch){.most = settings->most_prefetch, .one_by_one = settings->most_tasks > 0};
+    leader->room = room_new(KEEP_FUNCTION_BYTES);
+    leader->workers = mem_array(settings->n_workers, sizeof *leader->workers);
     for (uint32_t i = 0; i < settings->n_workers; i++)
-        l->workers[i].index = i;
-    l->deadlines = deadlines_new(settings->n_workers);
-    l->now_us = l->last_sent_us = l->last_heard_us = now_us;
-    l->events = (struct runner_events){.stands = on_stands,
-                                       .failed = on_failed,
-                                       .worker_ready = on_worker_ready,
-                                       .setup_raised = on_setup_raised,
-                                       .result = on_result,
-                                       .worker_gone = on_worker_gone,
-                                       .arg = l};
-    return l;
+        leader->workers[i].index = i;
+    leader->deadlines = deadlines_new(settings->n_workers);
+    leader->now_us = leader->last_sent_us = leader->last_heard_us = now_us;
+    leader->events = (struct runner_events){.stands = leader_on_stands,
+                                            .failed = leader_on_failed,
+                                            .worker_ready = leader_on_worker_ready,
+                                            .setup_raised = leader_on_setup_raised,
+                                            .result = leader_on_result,
+                                            .worker_gone = leader_on_worker_gone,
+                                            .arg = leader};
+    return leader;
 }
 
-const struct runner_events *leader_events(struct leader *l)
+const struct runner_events *leader_events(struct leader *leader)
 {
-    return &l->events;
+    return &leader->events;
 }
 
-void leader_free(struct leader *l)
+void leader_free(struct leader *leader)
 {
-    if (!l)
+    if (!leader)
         return;
-    for (uint32_t i = 0; i < l->settings.n_workers; i++)
-        task_queue_clear(&l->workers[i].given);
-    task_queue_clear(&l->queue);
-    room_free(l->room);
-    answers_free(&l->answers);
-    mem_free(l->workers);
-    deadlines_free(l->deadlines);
-    parts_clear(&l->exception);
-    mem_free(l->reason);
-    mem_free(l->host_name);
-    mem_free(l->block_id);
-    mem_free(l);
+    for (uint32_t i = 0; i < leader->settings.n_workers; i++)
+        task_queue_clear(&leader->workers[i].given);
+    task_queue_clear(&leader->queue);
+    room_free(leader->room);
+    answers_free(&leader->answers);
+    mem_free(leader->workers);
+    deadlines_free(leader->deadlines);
+    parts_clear(&leader->exception);
+    mem_free(leader->reason);
+    mem_free(leader->host_name);
+    mem_free(leader->block_id);
+    mem_free(leader);
 }

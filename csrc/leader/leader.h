@@ -14,7 +14,7 @@ struct leader_host {
     void (*send)(void *arg, struct msg *msg); /* to the manager; takes the reference */
     void (*end_runner)(void *arg); /* free it: no worker is left after. The leader does not touch it again */
     void (*ended)(void *arg, bool failed); /* BYE is said: the rank waits for the last STOP, with the others */
-    void (*forsaken)(void *arg); /* which will not come: the manager is gone */
+    void (*manager_gone)(void *arg); /* which will not come: the manager is gone */
     void *arg;
 };
 

@@ -8,19 +8,19 @@
 #define NODE_AHEAD_MOST 256.0 /* tasks for each worker */
 #define LONG_TASK_US 100000.0 /* a round trip is nothing beside it: nothing is fetched ahead */
 
-static double at_least(double a, double b)
+static double prefetch_at_least(double a, double b)
 {
     return a > b ? a : b;
 }
 
-static double at_most(double a, double b)
+static double prefetch_at_most(double a, double b)
 {
     return a < b ? a : b;
 }
 
 void prefetch_measure(struct prefetch *p, uint32_t time_us)
 {
-    double t = at_least(1, time_us);
+    double t = prefetch_at_least(1, time_us);
     p->task_us += (t - p->task_us) * (p->task_us > 0 ? 1.0 / 32 : 1);
 }
 
@@ -28,9 +28,9 @@ uint32_t prefetch_capacity(const struct prefetch *p, uint32_t n_workers)
 {
     double ahead = 0;
     if (p->task_us > 0 && p->task_us < LONG_TASK_US)
-        ahead = n_workers * at_least(1, at_most(NODE_AHEAD_MOST, NODE_AHEAD_US / p->task_us));
+        ahead = n_workers * prefetch_at_least(1, prefetch_at_most(NODE_AHEAD_MOST, NODE_AHEAD_US / p->task_us));
     if (p->most >= 0)
-        ahead = at_most(ahead, (double)p->most);
+        ahead = prefetch_at_most(ahead, (double)p->most);
     return n_workers + (uint32_t)ahead;
 }
 
@@ -38,5 +38,5 @@ uint32_t prefetch_depth(const struct prefetch *p)
 {
     if (p->task_us <= 0 || p->one_by_one)
         return 1;
-    return 2 + (uint32_t)at_most(PREFETCH_MOST_DEPTH - 2, WORKER_AHEAD_US / p->task_us);
+    return 2 + (uint32_t)prefetch_at_most(PREFETCH_MOST_DEPTH - 2, WORKER_AHEAD_US / p->task_us);
 }

@@ -21,32 +21,32 @@ struct relay {
     size_t n_tail;
 };
 
-static void remember(struct relay *r, const char *p, size_t n)
+static void relay_remember(struct relay *relay, const char *p, size_t n)
 {
     if (n > RELAY_TAIL) {
         p += n - RELAY_TAIL;
         n = RELAY_TAIL;
     }
-    if (r->n_tail + n > 2 * RELAY_TAIL) {
-        memmove(r->tail, r->tail + r->n_tail - RELAY_TAIL, RELAY_TAIL);
-        r->n_tail = RELAY_TAIL;
+    if (relay->n_tail + n > 2 * RELAY_TAIL) {
+        memmove(relay->tail, relay->tail + relay->n_tail - RELAY_TAIL, RELAY_TAIL);
+        relay->n_tail = RELAY_TAIL;
     }
-    memcpy(r->tail + r->n_tail, p, n);
-    r->n_tail += n;
+    memcpy(relay->tail + relay->n_tail, p, n);
+    relay->n_tail += n;
 }
 
-static bool takes(const struct relay *r)
+static bool relay_takes(const struct relay *relay)
 {
-    struct pollfd out = {.fd = r->to, .events = POLLOUT};
-    return r->deaf || poll(&out, 1, 0) > 0;
+    struct pollfd out = {.fd = relay->to, .events = POLLOUT};
+    return relay->deaf || poll(&out, 1, 0) > 0;
 }
 
-static void write_on(struct relay *r, const char *p, size_t n)
+static void relay_write_on(struct relay *relay, const char *p, size_t n)
 {
-    while (n && !r->deaf) {
-        ssize_t written = write(r->to, p, n);
+    while (n && !relay->deaf) {
+        ssize_t written = write(relay->to, p, n);
         if (written < 0 && errno != EINTR && errno != EAGAIN)
-            r->deaf = true;
+            relay->deaf = true;
         if (written > 0) {
             p += written;
             n -= (size_t)written;
@@ -55,85 +55,85 @@ static void write_on(struct relay *r, const char *p, size_t n)
 }
 
 /* False: the pipe is empty, for now or for good. */
-static bool pass_some(struct relay *r)
+static bool relay_pass_some(struct relay *relay)
 {
     char chunk[CHUNK];
-    ssize_t n = read(r->from, chunk, sizeof chunk);
+    ssize_t n = read(relay->from, chunk, sizeof chunk);
     if (n < 0 && errno == EINTR)
         return true;
     if (n > 0) {
-        remember(r, chunk, (size_t)n);
-        write_on(r, chunk, (size_t)n);
+        relay_remember(relay, chunk, (size_t)n);
+        relay_write_on(relay, chunk, (size_t)n);
         return true;
     }
-    if (n == 0 && r->watched) { /* every writer has closed */
-        loop_unwatch(r->loop, r->from);
-        r->watched = false;
+    if (n == 0 && relay->watched) { /* every writer has closed */
+        loop_unwatch(relay->loop, relay->from);
+        relay->watched = false;
     }
     return false;
 }
 
-static void on_output(void *arg, uint32_t events);
+static void relay_on_output(void *arg, uint32_t events);
 
-static void on_retry(void *arg)
+static void relay_on_retry(void *arg)
 {
-    struct relay *r = arg;
-    if (!r->watched) {
-        r->watched = true;
-        loop_watch(r->loop, r->from, EPOLLIN, on_output, r);
+    struct relay *relay = arg;
+    if (!relay->watched) {
+        relay->watched = true;
+        loop_watch(relay->loop, relay->from, EPOLLIN, relay_on_output, relay);
     }
 }
 
-static void on_output(void *arg, uint32_t events)
+static void relay_on_output(void *arg, uint32_t events)
 {
-    struct relay *r = arg;
+    struct relay *relay = arg;
     (void)events;
-    if (takes(r)) {
-        pass_some(r);
+    if (relay_takes(relay)) {
+        relay_pass_some(relay);
         return;
     }
-    loop_unwatch(r->loop, r->from);
-    r->watched = false;
-    loop_at(r->loop, &r->retry, loop_now_us(r->loop) + RETRY_US);
+    loop_unwatch(relay->loop, relay->from);
+    relay->watched = false;
+    loop_at(relay->loop, &relay->retry, loop_now_us(relay->loop) + RETRY_US);
 }
 
 struct relay *relay_new(struct loop *loop, int from, int to)
 {
-    struct relay *r = mem_new(sizeof *r);
-    r->loop = loop;
-    r->from = from;
-    r->to = to;
-    r->watched = true;
-    r->retry = (struct loop_timer){.due = on_retry, .arg = r};
+    struct relay *relay = mem_new(sizeof *relay);
+    relay->loop = loop;
+    relay->from = from;
+    relay->to = to;
+    relay->watched = true;
+    relay->retry = (struct loop_timer){.due = relay_on_retry, .arg = relay};
     fcntl(from, F_SETFL, fcntl(from, F_GETFL) | O_NONBLOCK);
-    loop_watch(loop, from, EPOLLIN, on_output, r);
-    return r;
+    loop_watch(loop, from, EPOLLIN, relay_on_output, relay);
+    return relay;
 }
 
-void relay_pump(struct relay *r)
+void relay_pump(struct relay *relay)
 {
-    while (takes(r) && pass_some(r))
+    while (relay_takes(relay) && relay_pass_some(relay))
         ;
 }
 
-const char *relay_tail(struct relay *r)
+const char *relay_tail(struct relay *relay)
 {
-    size_t from = r->n_tail > RELAY_TAIL ? r->n_tail - RELAY_TAIL : 0;
-    r->tail[r->n_tail] = 0;
-    for (size_t i = from; i < r->n_tail; i++)
-        if (!r->tail[i])
-            r->tail[i] = '?';
-    return r->tail + from;
+    size_t from = relay->n_tail > RELAY_TAIL ? relay->n_tail - RELAY_TAIL : 0;
+    relay->tail[relay->n_tail] = 0;
+    for (size_t i = from; i < relay->n_tail; i++)
+        if (!relay->tail[i])
+            relay->tail[i] = '?';
+    return relay->tail + from;
 }
 
-void relay_free(struct relay *r)
+void relay_free(struct relay *relay)
 {
-    if (!r)
+    if (!relay)
         return;
-    relay_pump(r);
-    if (r->watched)
-        loop_unwatch(r->loop, r->from);
-    loop_forget(r->loop, &r->retry);
-    close(r->from);
-    mem_free(r);
+    relay_pump(relay);
+    if (relay->watched)
+        loop_unwatch(relay->loop, relay->from);
+    loop_forget(relay->loop, &relay->retry);
+    close(relay->from);
+    mem_free(relay);
 }

@@ -33,111 +33,112 @@ struct runner_sim {
     struct deadlines *deadlines; /* of workers to whom something will happen */
 };
 
-static struct runner_sim *self_of(struct runner *runner)
+static struct runner_sim *sim_of(struct runner *runner)
 {
     return (struct runner_sim *)runner; /* its first member */
 }
 
 /* ---- what will happen ---------------------------------------------------------------------------------------------- */
 
-static void arm(struct runner_sim *r)
+static void sim_arm(struct runner_sim *self)
 {
-    int64_t when = r->stands ? deadlines_next_us(r->deadlines) : loop_now_us(r->loop);
+    int64_t when = self->stands ? deadlines_next_us(self->deadlines) : loop_now_us(self->loop);
     if (when == INT64_MAX)
-        loop_forget(r->loop, &r->timer);
-    else if (!r->timer.set || r->timer.when_us != when)
-        loop_at(r->loop, &r->timer, when);
+        loop_forget(self->loop, &self->timer);
+    else if (!self->timer.set || self->timer.when_us != when)
+        loop_at(self->loop, &self->timer, when);
 }
 
 /* What happens to a worker next, and when; in place of what would have. */
-static void schedule(struct runner_sim *r, uint32_t worker, enum event event, int64_t due_us)
+static void sim_schedule(struct runner_sim *self, uint32_t index, enum event event, int64_t due_us)
 {
-    struct worker *w = &r->workers[worker];
-    w->event = event;
-    w->due_us = due_us;
-    deadlines_set(r->deadlines, worker, due_us);
-    arm(r);
+    struct worker *worker = &self->workers[index];
+    worker->event = event;
+    worker->due_us = due_us;
+    deadlines_set(self->deadlines, index, due_us);
+    sim_arm(self);
 }
 
 /* ---- what is due ------------------------------------------------------------------------------------------------ */
 
-static void drop(struct given *task)
+static void sim_drop(struct given *task)
 {
     parts_clear(&task->arguments);
     mem_free(task);
 }
 
-static void answer(struct runner_sim *r, uint32_t worker)
+static void sim_answer(struct runner_sim *self, uint32_t index)
 {
-    struct worker *w = &r->workers[worker];
-    const struct runner_events *e = &r->runner.events;
-    struct given *task = w->first;
-    w->first = task->next;
-    w->n_given--;
-    if (w->first)
-        schedule(r, worker, ANSWERED, w->due_us + w->first->takes_us);
+    struct worker *worker = &self->workers[index];
+    const struct runner_events *e = &self->runner.events;
+    struct given *task = worker->first;
+    worker->first = task->next;
+    worker->n_given--;
+    if (worker->first)
+        sim_schedule(self, index, ANSWERED, worker->due_us + worker->first->takes_us);
     else
-        deadlines_set(r->deadlines, worker, INT64_MAX);
-    e->result(e->arg, worker, WIRE_VALUE, task->takes_us < UINT32_MAX ? (uint32_t)task->takes_us : UINT32_MAX,
+        deadlines_set(self->deadlines, index, INT64_MAX);
+    e->result(e->arg, index, WIRE_VALUE, task->takes_us < UINT32_MAX ? (uint32_t)task->takes_us : UINT32_MAX,
               &task->arguments);
-    drop(task);
+    sim_drop(task);
 }
 
-static void happen(struct runner_sim *r, uint32_t worker)
+static void sim_happen(struct runner_sim *self, uint32_t index)
 {
-    struct worker *w = &r->workers[worker];
-    const struct runner_events *e = &r->runner.events;
-    struct wire_failure failure = {.signal = w->event == KILLED ? SIGKILL : 0, .host = "", .block = "", .detail = ""};
-    if (w->event == ANSWERED) {
-        answer(r, worker);
+    struct worker *worker = &self->workers[index];
+    const struct runner_events *e = &self->runner.events;
+    struct wire_failure failure = {
+        .signal = worker->event == KILLED ? SIGKILL : 0, .host = "", .block = "", .detail = ""};
+    if (worker->event == ANSWERED) {
+        sim_answer(self, index);
         return;
     }
-    deadlines_set(r->deadlines, worker, INT64_MAX);
-    if (w->event == STARTED)
-        e->worker_ready(e->arg, worker);
+    deadlines_set(self->deadlines, index, INT64_MAX);
+    if (worker->event == STARTED)
+        e->worker_ready(e->arg, index);
     else
-        e->worker_gone(e->arg, worker, &failure);
+        e->worker_gone(e->arg, index, &failure);
 }
 
-static void on_due(void *arg)
+static void sim_on_due(void *arg)
 {
-    struct runner_sim *r = arg;
-    const struct runner_events *e = &r->runner.events;
-    if (!r->stands) {
-        r->stands = true;
-        e->stands(e->arg, r->python_version);
+    struct runner_sim *self = arg;
+    const struct runner_events *e = &self->runner.events;
+    if (!self->stands) {
+        self->stands = true;
+        e->stands(e->arg, self->python_version);
     }
-    while (deadlines_next_us(r->deadlines) <= loop_now_us(r->loop))
-        happen(r, deadlines_first(r->deadlines));
-    arm(r);
+    while (deadlines_next_us(self->deadlines) <= loop_now_us(self->loop))
+        sim_happen(self, deadlines_first(self->deadlines));
+    sim_arm(self);
 }
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
-static void prepare(struct runner *runner, const struct runner_start *start)
+static void sim_prepare(struct runner *runner, const struct runner_start *start)
 {
     (void)runner;
     (void)start;
 }
 
-static void clear(struct worker *w)
+static void sim_clear(struct worker *worker)
 {
-    while (w->first) {
-        struct given *task = w->first;
-        w->first = task->next;
-        drop(task);
+    while (worker->first) {
+        struct given *task = worker->first;
+        worker->first = task->next;
+        sim_drop(task);
     }
-    w->n_given = 0;
+    worker->n_given = 0;
 }
 
-static void start_worker(struct runner *runner, uint32_t worker)
+static void sim_start_worker(struct runner *runner, uint32_t index)
 {
-    struct runner_sim *r = self_of(runner);
-    clear(&r->workers[worker]);
-    schedule(r, worker, STARTED, loop_now_us(r->loop));
+    struct runner_sim *self = sim_of(runner);
+    sim_clear(&self->workers[index]);
+    sim_schedule(self, index, STARTED, loop_now_us(self->loop));
 }
 
-static int64_t time_in(const struct task *task)
+static int64_t sim_time_in(const struct task *task)
 {
     uint8_t bytes[8];
     uint64_t us = 0;
@@ -149,76 +150,77 @@ static int64_t time_in(const struct task *task)
     return us < LONGEST_US ? (int64_t)us : LONGEST_US;
 }
 
-static void give(struct runner *runner, uint32_t worker, const struct task *task)
+static void sim_give(struct runner *runner, uint32_t index, const struct task *task)
 {
-    struct runner_sim *r = self_of(runner);
-    struct worker *w = &r->workers[worker];
+    struct runner_sim *self = sim_of(runner);
+    struct worker *worker = &self->workers[index];
     struct given *given = mem_new(sizeof *given);
-    given->takes_us = time_in(task);
+    given->takes_us = sim_time_in(task);
     parts_add_range(&given->arguments, &task->arguments, (struct place){0, 0}, task->length);
-    *(w->first ? &w->last->next : &w->first) = given;
-    w->last = given;
-    if (++w->n_given == 1)
-        schedule(r, worker, ANSWERED, loop_now_us(r->loop) + given->takes_us);
+    *(worker->first ? &worker->last->next : &worker->first) = given;
+    worker->last = given;
+    if (++worker->n_given == 1)
+        sim_schedule(self, index, ANSWERED, loop_now_us(self->loop) + given->takes_us);
 }
 
 /* The first has begun as soon as it is the first. */
-static uint32_t take_back(struct runner *runner, uint32_t worker)
+static uint32_t sim_take_back(struct runner *runner, uint32_t index)
 {
-    struct worker *w = &self_of(runner)->workers[worker];
+    struct worker *worker = &sim_of(runner)->workers[index];
     uint32_t n = 0;
-    while (w->n_given > 1) {
-        struct given *second = w->first->next;
-        w->first->next = second->next;
-        drop(second);
-        w->n_given--;
+    while (worker->n_given > 1) {
+        struct given *second = worker->first->next;
+        worker->first->next = second->next;
+        sim_drop(second);
+        worker->n_given--;
         n++;
     }
-    w->last = w->first;
+    worker->last = worker->first;
     return n;
 }
 
-static void retire(struct runner *runner, uint32_t worker)
+static void sim_retire(struct runner *runner, uint32_t index)
 {
-    struct runner_sim *r = self_of(runner);
-    schedule(r, worker, RETIRED, loop_now_us(r->loop));
+    struct runner_sim *self = sim_of(runner);
+    sim_schedule(self, index, RETIRED, loop_now_us(self->loop));
 }
 
-static void kill_worker(struct runner *runner, uint32_t worker)
+static void sim_kill_worker(struct runner *runner, uint32_t index)
 {
-    struct runner_sim *r = self_of(runner);
-    schedule(r, worker, KILLED, loop_now_us(r->loop));
+    struct runner_sim *self = sim_of(runner);
+    sim_schedule(self, index, KILLED, loop_now_us(self->loop));
 }
 
-static void flush(struct runner *runner)
+static void sim_flush(struct runner *runner)
 {
     (void)runner;
 }
 
-static void free_runner(struct runner *runner)
+static void sim_free(struct runner *runner)
 {
-    struct runner_sim *r = self_of(runner);
-    loop_forget(r->loop, &r->timer);
-    for (uint32_t i = 0; i < r->n_workers; i++)
-        clear(&r->workers[i]);
-    mem_free(r->workers);
-    deadlines_free(r->deadlines);
-    mem_free(r->python_version);
-    mem_free(r);
+    struct runner_sim *self = sim_of(runner);
+    loop_forget(self->loop, &self->timer);
+    for (uint32_t i = 0; i < self->n_workers; i++)
+        sim_clear(&self->workers[i]);
+    mem_free(self->workers);
+    deadlines_free(self->deadlines);
+    mem_free(self->python_version);
+    mem_free(self);
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
+static const struct runner_ops ops = {sim_prepare, sim_start_worker, sim_give,  sim_take_back,
+                                      sim_retire,  sim_kill_worker,  sim_flush, sim_free};
 
 struct runner *runner_sim_new(struct loop *loop, uint32_t n_workers, const char *python_version)
 {
-    struct runner_sim *r = mem_new(sizeof *r);
-    r->runner.ops = &ops;
-    r->loop = loop;
-    r->timer = (struct loop_timer){.due = on_due, .arg = r};
-    r->python_version = mem_text(python_version);
-    r->n_workers = n_workers;
-    r->workers = mem_array(n_workers, sizeof *r->workers);
-    r->deadlines = deadlines_new(n_workers);
-    arm(r);
-    return &r->runner;
+    struct runner_sim *self = mem_new(sizeof *self);
+    self->runner.ops = &ops;
+    self->loop = loop;
+    self->timer = (struct loop_timer){.due = sim_on_due, .arg = self};
+    self->python_version = mem_text(python_version);
+    self->n_workers = n_workers;
+    self->workers = mem_array(n_workers, sizeof *self->workers);
+    self->deadlines = deadlines_new(n_workers);
+    sim_arm(self);
+    return &self->runner;
 }

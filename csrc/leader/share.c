@@ -16,12 +16,12 @@ void share_take_provider(struct share *share, const char *cores, const char *mem
 }
 
 /* This rank's part of n things of the node: the first ranks have the odd ones. */
-static uint32_t part(const struct share *share, uint32_t n)
+static uint32_t share_part(const struct share *share, uint32_t n)
 {
     return n / share->n_on_node + (share->index_on_node < n % share->n_on_node);
 }
 
-static uint32_t n_names(const char *list)
+static uint32_t share_n_names(const char *list)
 {
     uint32_t n = *list != 0;
     for (; *list; list++)
@@ -29,7 +29,7 @@ static uint32_t n_names(const char *list)
     return n;
 }
 
-static uint32_t fit(double room, double each)
+static uint32_t share_fit(double room, double each)
 {
     double n = room / each + 1e-9; /* 0.3 / 0.1 is three */
     return n > UINT16_MAX ? UINT16_MAX : (uint32_t)n;
@@ -41,21 +41,21 @@ uint32_t share_workers(const struct share *share, const struct options *options)
         return (uint32_t)options->workers_per_rank;
     uint32_t n = UINT16_MAX, limit;
     if (options->cores_per_worker > 0) {
-        n = fit((double)share->n_cores / share->n_sharing_cores, options->cores_per_worker);
+        n = share_fit((double)share->n_cores / share->n_sharing_cores, options->cores_per_worker);
         /* More ranks than cores: each has a worker all the same, for the ranks themselves sleep. */
         if (!n && options->cores_per_worker <= 1)
             n = 1;
     }
     if (options->mem_per_worker > 0) {
-        limit = fit(share->memory_gb / share->n_on_node, options->mem_per_worker);
+        limit = share_fit(share->memory_gb / share->n_on_node, options->mem_per_worker);
         n = limit < n ? limit : n;
     }
     if (options->max_workers_per_node) {
-        limit = part(share, (uint32_t)options->max_workers_per_node);
+        limit = share_part(share, (uint32_t)options->max_workers_per_node);
         n = limit < n ? limit : n;
     }
     if (*options->accelerators) {
-        limit = part(share, n_names(options->accelerators));
+        limit = share_part(share, share_n_names(options->accelerators));
         n = limit < n ? limit : n;
     }
     return n;
@@ -68,5 +68,5 @@ void share_explain(const struct share *share, const struct options *options, str
             "cores (cores_per_worker) and %g GB (mem_per_worker), and the node may have %lld workers "
             "(max_workers_per_node, 0: any) and has %u accelerators listed (0: not counted)",
             share->n_cores, share->memory_gb, share->n_on_node, options->cores_per_worker, options->mem_per_worker,
-            (long long)options->max_workers_per_node, n_names(options->accelerators));
+            (long long)options->max_workers_per_node, share_n_names(options->accelerators));
 }

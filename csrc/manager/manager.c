@@ -49,346 +49,356 @@ struct manager {
     bool interchange_lost;
 };
 
-static void to_rank(struct manager *m, struct rank *r, struct msg *msg)
+static void manager_to_rank(struct manager *manager, struct rank *rank, struct msg *msg)
 {
-    r->last_sent_us = m->now_us;
-    m->host.to_rank(m->host.arg, r->index, msg);
+    rank->last_sent_us = manager->now_us;
+    manager->host.to_rank(manager->host.arg, rank->index, msg);
 }
 
-static void to_interchange(struct manager *m, struct msg *msg)
+static void manager_to_interchange(struct manager *manager, struct msg *msg)
 {
-    m->last_sent_us = m->now_us;
-    if (m->interchange_lost)
+    manager->last_sent_us = manager->now_us;
+    if (manager->interchange_lost)
         msg_unref(msg);
     else
-        m->host.to_interchange(m->host.arg, msg);
+        manager->host.to_interchange(manager->host.arg, msg);
 }
 
 /* ---- down to the ranks ----------------------------------------------------------------------------------------- */
 
 /* False: more than it had. Its bytes come by MPI from our own program, but its tasks may be lost in a mistake of ours. */
-static bool landed(struct manager *m, struct rank *r, uint32_t n)
+static bool manager_count_back(struct manager *manager, struct rank *rank, uint32_t n)
 {
-    if (n > r->in_flight)
+    if (n > rank->in_flight)
         return false;
-    r->in_flight -= n;
-    m->in_flight -= n;
-    r->last_answer_us = m->now_us;
-    rings_place(&m->rings, r);
+    rank->in_flight -= n;
+    manager->in_flight -= n;
+    rank->last_answer_us = manager->now_us;
+    rings_place(&manager->rings, rank);
     return true;
 }
 
-static void send_some(struct manager *m, struct rank *r, uint32_t most)
+static void manager_send_tasks(struct manager *manager, struct rank *rank, uint32_t most)
 {
-    uint32_t room = (r->ring == IDLE && r->n_workers < r->capacity ? r->n_workers : r->capacity) - r->in_flight;
-    uint32_t n = m->queue.n < most ? m->queue.n : most;
+    uint32_t room =
+        (rank->ring == IDLE && rank->n_workers < rank->capacity ? rank->n_workers : rank->capacity) - rank->in_flight;
+    uint32_t n = manager->queue.n < most ? manager->queue.n : most;
     n = n < room ? n : room;
     n = n < WIRE_MAX_ITEMS ? n : WIRE_MAX_ITEMS;
-    to_rank(m, r, tasks_write(&m->queue, n));
-    r->in_flight += n;
-    m->in_flight += n;
-    rings_place_last(&m->rings, r);
+    manager_to_rank(manager, rank, tasks_write(&manager->queue, n));
+    rank->in_flight += n;
+    manager->in_flight += n;
+    rings_place_last(&manager->rings, rank);
 }
 
 /* In rounds: an even share for each rank of the ring, in one message each. */
-static void dispatch(struct manager *m)
+static void manager_dispatch(struct manager *manager)
 {
-    while (m->state == RUNNING && m->queue.n && (m->rings.of[IDLE].n || m->rings.of[ROOM].n)) {
-        struct ring_list *ring = m->rings.of[IDLE].n ? &m->rings.of[IDLE] : &m->rings.of[ROOM];
-        uint32_t n_ranks = ring->n, share = (m->queue.n + n_ranks - 1) / n_ranks;
-        for (uint32_t i = 0; i < n_ranks && m->queue.n; i++)
-            send_some(m, ring->first, share);
+    while (manager->state == RUNNING && manager->queue.n && (manager->rings.of[IDLE].n || manager->rings.of[ROOM].n)) {
+        struct ring_list *ring = manager->rings.of[IDLE].n ? &manager->rings.of[IDLE] : &manager->rings.of[ROOM];
+        uint32_t n_ranks = ring->n, share = (manager->queue.n + n_ranks - 1) / n_ranks;
+        for (uint32_t i = 0; i < n_ranks && manager->queue.n; i++)
+            manager_send_tasks(manager, ring->first, share);
     }
 }
 
-static void ask_back(struct manager *m, struct rank *r, uint32_t n)
+static void manager_ask_back(struct manager *manager, struct rank *rank, uint32_t n)
 {
-    r->recalled = true;
-    r->asked = n;
-    m->asked += n;
-    to_rank(m, r, msg_bare(WIRE_RECALL, 0, n));
+    rank->recalled = true;
+    rank->asked = n;
+    manager->asked += n;
+    manager_to_rank(manager, rank, msg_bare(WIRE_RECALL, 0, n));
 }
 
 /* A worker waits while another rank has tasks that wait: ask for a fair share of them, of as few ranks as have it. */
-static void balance(struct manager *m)
+static void manager_balance(struct manager *manager)
 {
-    m->balance_at_us = INT64_MAX;
-    if (m->state != RUNNING || m->queue.n || !m->rings.idle || !m->rings.ahead)
+    manager->balance_at_us = INT64_MAX;
+    if (manager->state != RUNNING || manager->queue.n || !manager->rings.idle || !manager->rings.ahead)
         return;
-    if (m->now_us < m->looked_at_us + LOOK_AGAIN_US) {
-        m->balance_at_us = m->looked_at_us + LOOK_AGAIN_US;
+    if (manager->now_us < manager->looked_at_us + LOOK_AGAIN_US) {
+        manager->balance_at_us = manager->looked_at_us + LOOK_AGAIN_US;
         return;
     }
-    uint64_t share = m->rings.ahead * m->rings.idle / (m->rings.idle + m->rings.workers_ahead), idle = m->rings.idle;
+    uint64_t share = manager->rings.ahead * manager->rings.idle / (manager->rings.idle + manager->rings.workers_ahead),
+             idle = manager->rings.idle;
     uint64_t wanted = share ? share : 1;
-    wanted -= wanted < m->asked ? wanted : m->asked;
+    wanted -= wanted < manager->asked ? wanted : manager->asked;
     bool in_vain = wanted > 0;
     for (int ring = ROOM; ring <= AHEAD; ring++)
-        for (struct rank *r = m->rings.of[ring].first; r && wanted; r = r->next) {
-            if (!r->ahead || r->recalled)
+        for (struct rank *rank = manager->rings.of[ring].first; rank && wanted; rank = rank->next) {
+            if (!rank->ahead || rank->recalled)
                 continue;
-            bool late = m->now_us - r->last_answer_us >= LATE_US;
-            if (!late && (double)r->ahead * r->task_us / r->n_workers < WORTH_US) {
-                m->balance_at_us = m->now_us + LATE_US;
+            bool late = manager->now_us - rank->last_answer_us >= LATE_US;
+            if (!late && (double)rank->ahead * rank->task_us / rank->n_workers < WORTH_US) {
+                manager->balance_at_us = manager->now_us + LATE_US;
                 continue;
             }
-            uint64_t here = r->ahead * idle / (idle + r->n_workers);
+            uint64_t here = rank->ahead * idle / (idle + rank->n_workers);
             here = here ? here : 1;
             here = here < wanted ? here : wanted;
             wanted -= here;
             in_vain = false;
-            ask_back(m, r, (uint32_t)here);
+            manager_ask_back(manager, rank, (uint32_t)here);
         }
     if (in_vain)
-        m->looked_at_us = m->now_us;
+        manager->looked_at_us = manager->now_us;
 }
 
 /* ---- towards the interchange ------------------------------------------------------------------------------------ */
 
-static void flush_results(struct manager *m)
+static void manager_flush_results(struct manager *manager)
 {
     struct buf head = {0};
-    if (!m->results.n)
+    if (!manager->results.n)
         return;
-    wire_results_finish(&m->results, &head);
-    to_interchange(m, msg_new(&head, &m->results_payload));
+    wire_results_finish(&manager->results, &head);
+    manager_to_interchange(manager, msg_new(&head, &manager->results_payload));
 }
 
-static void tell_credit(struct manager *m, bool always)
+static void manager_tell_credit(struct manager *manager, bool always)
 {
-    uint64_t capacity = m->state == RUNNING ? m->capacity : 0;
-    uint64_t difference = capacity > m->told_capacity ? capacity - m->told_capacity : m->told_capacity - capacity;
-    bool differs = !m->told || m->n_workers != m->told_workers || difference > m->told_capacity / 4;
+    uint64_t capacity = manager->state == RUNNING ? manager->capacity : 0;
+    uint64_t difference =
+        capacity > manager->told_capacity ? capacity - manager->told_capacity : manager->told_capacity - capacity;
+    bool differs =
+        !manager->told || manager->n_workers != manager->told_workers || difference > manager->told_capacity / 4;
     if (!differs && !always)
         return;
     struct buf head = {0};
-    uint32_t task_us = m->n_workers ? (uint32_t)(m->task_us / m->n_workers) : 0;
-    wire_put_credit(&head, capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity, (uint32_t)m->n_workers, task_us,
-                    m->draining);
-    m->told = true;
-    m->told_capacity = capacity;
-    m->told_workers = m->n_workers;
-    to_interchange(m, msg_new(&head, NULL));
+    uint32_t task_us = manager->n_workers ? (uint32_t)(manager->task_us / manager->n_workers) : 0;
+    wire_put_credit(&head, capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity, (uint32_t)manager->n_workers,
+                    task_us, manager->draining);
+    manager->told = true;
+    manager->told_capacity = capacity;
+    manager->told_workers = manager->n_workers;
+    manager_to_interchange(manager, msg_new(&head, NULL));
 }
 
-static void give_back(struct manager *m)
+static void manager_give_back(struct manager *manager)
 {
-    flush_results(m);
-    while (m->queue.n)
-        to_interchange(m, tasks_write(&m->queue, m->queue.n < WIRE_MAX_ITEMS ? m->queue.n : WIRE_MAX_ITEMS));
+    manager_flush_results(manager);
+    while (manager->queue.n)
+        manager_to_interchange(
+            manager,
+            tasks_write(&manager->queue, manager->queue.n < WIRE_MAX_ITEMS ? manager->queue.n : WIRE_MAX_ITEMS));
 }
 
-static void send_register(struct manager *m)
+static void manager_send_register(struct manager *manager)
 {
     struct buf head = {0};
-    const struct manager_settings *s = &m->settings;
+    const struct manager_settings *s = &manager->settings;
     struct wire_node *nodes = mem_array(s->n_ranks, sizeof *nodes);
     for (uint32_t i = 0; i < s->n_ranks; i++)
-        nodes[i] = m->ranks[i].node;
-    wire_put_register(&head, s->block_id, s->pool_id, s->xse_version, m->python_version ? m->python_version : "",
-                      s->mpi, s->zmq, nodes, s->n_ranks);
+        nodes[i] = manager->ranks[i].node;
+    wire_put_register(&head, s->block_id, s->pool_id, s->xse_version,
+                      manager->python_version ? manager->python_version : "", s->mpi, s->zmq, nodes, s->n_ranks);
     mem_free(nodes);
-    to_interchange(m, msg_new(&head, NULL));
+    manager_to_interchange(manager, msg_new(&head, NULL));
 }
 
 /* ---- ending ----------------------------------------------------------------------------------------------------- */
 
-static void over(struct manager *m)
+static void manager_end(struct manager *manager)
 {
     struct buf head = {0};
-    bool orderly = m->n_bye == m->settings.n_ranks;
-    bool failed = m->bye != WIRE_ASKED && m->bye != WIRE_DRAINED;
-    const char *reason = m->reason ? m->reason : "";
-    if (m->state == OVER)
+    bool orderly = manager->n_bye == manager->settings.n_ranks;
+    bool failed = manager->bye != WIRE_ASKED && manager->bye != WIRE_DRAINED;
+    const char *reason = manager->reason ? manager->reason : "";
+    if (manager->state == OVER)
         return;
-    give_back(m);
-    if (m->state_before_stop == GATHERING) /* so that the interchange knows whose BYE this is */
-        send_register(m);
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++) /* ranks leave MPI together: nobody may wait there for long */
-        to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, failed));
-    wire_put_text(&head, WIRE_BYE, m->bye, (struct wire_text){reason, (uint32_t)strlen(reason)}, m->exception.length);
-    to_interchange(m, msg_new(&head, &m->exception));
-    m->state = OVER;
-    log_info("block_over code=%d orderly=%d reason=\"%s\"", m->bye, orderly, reason);
-    m->host.over(m->host.arg, failed, orderly, reason);
+    manager_give_back(manager);
+    if (manager->state_before_stop == GATHERING) /* so that the interchange knows whose BYE this is */
+        manager_send_register(manager);
+    for (uint32_t i = 0; i < manager->settings.n_ranks;
+         i++) /* ranks leave MPI together: nobody may wait there for long */
+        manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, failed));
+    wire_put_text(&head, WIRE_BYE, manager->bye, (struct wire_text){reason, (uint32_t)strlen(reason)},
+                  manager->exception.length);
+    manager_to_interchange(manager, msg_new(&head, &manager->exception));
+    manager->state = OVER;
+    log_info("block_over code=%d orderly=%d reason=\"%s\"", manager->bye, orderly, reason);
+    manager->host.over(manager->host.arg, failed, orderly, reason);
 }
 
 /* Every rank has said BYE. A block that drains waits, besides, for the interchange to have heard so: then no task is under
  * way to it any more. */
-static void over_if_all_left(struct manager *m)
+static void manager_end_if_all_left(struct manager *manager)
 {
-    if (m->n_bye < m->settings.n_ranks)
+    if (manager->n_bye < manager->settings.n_ranks)
         return;
-    if (m->bye != WIRE_DRAINED || m->drain_heard || !m->told || m->stop_by_us < INT64_MAX)
-        over(m);
+    if (manager->bye != WIRE_DRAINED || manager->drain_heard || !manager->told || manager->stop_by_us < INT64_MAX)
+        manager_end(manager);
 }
 
 /* Begin to end. The first reason counts; a later call can only make it sooner. */
-static void stop(struct manager *m, enum wire_bye code, const char *reason, uint32_t grace_ms)
+static void manager_begin_end(struct manager *manager, enum wire_bye code, const char *reason, uint32_t grace_ms)
 {
-    if (m->state == OVER)
+    if (manager->state == OVER)
         return;
-    int64_t by = grace_ms == UINT32_MAX ? INT64_MAX : m->now_us + grace_ms * INT64_C(1000) + STOP_TIMEOUT_US;
-    if (m->state != STOPPING) {
-        m->bye = code;
-        m->reason = mem_text(reason);
-        m->state_before_stop = m->state;
-        m->state = STOPPING;
-        m->stop_by_us = INT64_MAX;
-        m->draining = true;
+    int64_t by = grace_ms == UINT32_MAX ? INT64_MAX : manager->now_us + grace_ms * INT64_C(1000) + STOP_TIMEOUT_US;
+    if (manager->state != STOPPING) {
+        manager->bye = code;
+        manager->reason = mem_text(reason);
+        manager->state_before_stop = manager->state;
+        manager->state = STOPPING;
+        manager->stop_by_us = INT64_MAX;
+        manager->draining = true;
         log_info("block_stopping code=%d grace_ms=%u reason=\"%s\"", code, grace_ms, reason);
-        give_back(m);
-        if (m->told)
-            tell_credit(m, true);
-    } else if (by >= m->stop_by_us && grace_ms)
+        manager_give_back(manager);
+        if (manager->told)
+            manager_tell_credit(manager, true);
+    } else if (by >= manager->stop_by_us && grace_ms)
         return;
-    if (by < m->stop_by_us)
-        m->stop_by_us = by;
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++)
-        if (!m->ranks[i].bye)
-            to_rank(m, &m->ranks[i], msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
-    over_if_all_left(m);
+    if (by < manager->stop_by_us)
+        manager->stop_by_us = by;
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++)
+        if (!manager->ranks[i].bye)
+            manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
+    manager_end_if_all_left(manager);
 }
 
 /* ---- what ranks say --------------------------------------------------------------------------------------------- */
 
-static void on_node(struct manager *m, struct rank *r, const struct msg *msg)
+static void manager_on_node(struct manager *manager, struct rank *rank, const struct msg *msg)
 {
-    if (r->stands || m->state != GATHERING)
+    if (rank->stands || manager->state != GATHERING)
         return;
-    r->stands = true;
-    r->node = msg->wire.node.node;
-    r->node.rank = r->index;
-    r->node.host.p = mem_text_n(r->node.host.p, r->node.host.n);
-    if (!m->python_version)
-        m->python_version = mem_text_n(msg->wire.node.python_version.p, msg->wire.node.python_version.n);
-    if (++m->n_stand < m->settings.n_ranks)
+    rank->stands = true;
+    rank->node = msg->wire.node.node;
+    rank->node.rank = rank->index;
+    rank->node.host.p = mem_text_n(rank->node.host.p, rank->node.host.n);
+    if (!manager->python_version)
+        manager->python_version = mem_text_n(msg->wire.node.python_version.p, msg->wire.node.python_version.n);
+    if (++manager->n_stand < manager->settings.n_ranks)
         return;
-    m->state = REGISTERING;
-    send_register(m);
+    manager->state = REGISTERING;
+    manager_send_register(manager);
 }
 
-static void has_credit(struct manager *m, struct rank *r, uint32_t capacity, uint32_t n_workers, uint32_t task_us)
+static void manager_set_credit(struct manager *manager, struct rank *rank, uint32_t capacity, uint32_t n_workers,
+                               uint32_t task_us)
 {
-    m->n_workers += n_workers - (uint64_t)r->n_workers;
-    m->capacity += capacity - (uint64_t)r->capacity;
-    m->task_us += (uint64_t)task_us * n_workers - (uint64_t)r->task_us * r->n_workers;
-    r->n_workers = n_workers;
-    r->capacity = capacity;
-    r->task_us = task_us;
-    rings_place(&m->rings, r);
+    manager->n_workers += n_workers - (uint64_t)rank->n_workers;
+    manager->capacity += capacity - (uint64_t)rank->capacity;
+    manager->task_us += (uint64_t)task_us * n_workers - (uint64_t)rank->task_us * rank->n_workers;
+    rank->n_workers = n_workers;
+    rank->capacity = capacity;
+    rank->task_us = task_us;
+    rings_place(&manager->rings, rank);
 }
 
-static void recall_answered(struct manager *m, struct rank *r)
+static void manager_recall_answered(struct manager *manager, struct rank *rank)
 {
-    if (!r->recalled)
+    if (!rank->recalled)
         return;
-    r->recalled = false;
-    m->asked -= r->asked;
-    r->asked = 0;
-    if (m->n_asked && --m->n_asked == 0 && m->owed) { /* nobody had any */
-        m->owed = 0;
-        tell_credit(m, true);
+    rank->recalled = false;
+    manager->asked -= rank->asked;
+    rank->asked = 0;
+    if (manager->n_asked && --manager->n_asked == 0 && manager->owed) { /* nobody had any */
+        manager->owed = 0;
+        manager_tell_credit(manager, true);
     }
 }
 
-static void forget_cancelling(struct manager *m, const struct msg *answers)
+static void manager_forget_cancelling(struct manager *manager, const struct msg *answers)
 {
-    for (uint32_t i = 0; m->cancelling.n && i < answers->wire.count; i++)
-        idset_remove(&m->cancelling, wire_id(&answers->wire, i));
+    for (uint32_t i = 0; manager->cancelling.n && i < answers->wire.count; i++)
+        idset_remove(&manager->cancelling, wire_id(&answers->wire, i));
 }
 
-static void cancel_here(struct manager *m, struct task *task)
+static void manager_cancel_here(struct manager *manager, struct task *task)
 {
-    if (m->results.n == WIRE_MAX_ITEMS)
-        flush_results(m);
-    wire_results_add(&m->results, task->id, 0, 0, WIRE_CANCELLED);
-    task_remove(&m->queue, task);
+    if (manager->results.n == WIRE_MAX_ITEMS)
+        manager_flush_results(manager);
+    wire_results_add(&manager->results, task->id, 0, 0, WIRE_CANCELLED);
+    task_remove(&manager->queue, task);
     task_free(task);
 }
 
 /* A task that left its rank before the CANCEL came there is cancelled here. */
-static void take_back(struct manager *m, const struct msg *msg)
+static void manager_queue_again(struct manager *manager, const struct msg *msg)
 {
-    tasks_read(m->room, msg, &m->queue);
-    for (uint32_t i = 0; m->cancelling.n && i < msg->wire.count; i++) {
+    tasks_read(manager->room, msg, &manager->queue);
+    for (uint32_t i = 0; manager->cancelling.n && i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
-        if (idset_remove(&m->cancelling, id))
-            cancel_here(m, room_task(m->room, id));
+        if (idset_remove(&manager->cancelling, id))
+            manager_cancel_here(manager, room_task(manager->room, id));
     }
 }
 
-static void on_tasks_back(struct manager *m, struct rank *r, struct msg *msg)
+static void manager_on_tasks_back(struct manager *manager, struct rank *rank, struct msg *msg)
 {
     uint32_t n = msg->wire.count;
-    if (m->state == RUNNING && !m->owed)
-        take_back(m, msg);
+    if (manager->state == RUNNING && !manager->owed)
+        manager_queue_again(manager, msg);
     else {
-        m->owed -= n < m->owed ? n : m->owed;
-        flush_results(m);
-        to_interchange(m, msg_ref(msg));
+        manager->owed -= n < manager->owed ? n : manager->owed;
+        manager_flush_results(manager);
+        manager_to_interchange(manager, msg_ref(msg));
     }
-    recall_answered(m, r);
+    manager_recall_answered(manager, rank);
 }
 
-static void on_rank_bye(struct manager *m, struct rank *r, const struct msg *msg)
+static void manager_on_bye(struct manager *manager, struct rank *rank, const struct msg *msg)
 {
-    if (r->bye)
+    if (rank->bye)
         return;
-    r->bye = true;
-    m->n_bye++;
-    has_credit(m, r, 0, 0, 0);
-    if (m->state != STOPPING) {
+    rank->bye = true;
+    manager->n_bye++;
+    manager_set_credit(manager, rank, 0, 0, 0);
+    if (manager->state != STOPPING) {
         char *reason = mem_text_n(msg->wire.text.p, msg->wire.text.n);
         if (msg->wire.count == WIRE_SETUP_RAISED)
-            parts_add_range(&m->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
-        stop(m, msg->wire.count == WIRE_ASKED ? WIRE_FAILED : (enum wire_bye)msg->wire.count, reason, 0);
+            parts_add_range(&manager->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
+        manager_begin_end(manager, msg->wire.count == WIRE_ASKED ? WIRE_FAILED : (enum wire_bye)msg->wire.count, reason,
+                          0);
         mem_free(reason);
     } else
-        over_if_all_left(m);
+        manager_end_if_all_left(manager);
 }
 
-void manager_on_rank(struct manager *m, uint32_t rank, struct msg *msg, int64_t now_us)
+void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, int64_t now_us)
 {
-    struct rank *r = &m->ranks[rank];
-    m->now_us = r->last_heard_us = now_us;
-    if (m->state == OVER)
+    struct rank *rank = &manager->ranks[index];
+    manager->now_us = rank->last_heard_us = now_us;
+    if (manager->state == OVER)
         return;
     switch (msg->wire.type) {
     case WIRE_NODE:
-        on_node(m, r, msg);
+        manager_on_node(manager, rank, msg);
         break;
     case WIRE_CREDIT:
-        has_credit(m, r, msg->wire.count, msg->wire.credit.n_workers, msg->wire.credit.task_us);
-        recall_answered(m, r);
+        manager_set_credit(manager, rank, msg->wire.count, msg->wire.credit.n_workers, msg->wire.credit.task_us);
+        manager_recall_answered(manager, rank);
         break;
     case WIRE_RESULTS:
-        if (!landed(m, r, msg->wire.count)) {
-            log_error("results_not_asked_for rank=%u n=%u in_flight=%u", rank, msg->wire.count, r->in_flight);
+        if (!manager_count_back(manager, rank, msg->wire.count)) {
+            log_error("results_not_asked_for rank=%u n=%u in_flight=%u", index, msg->wire.count, rank->in_flight);
             break;
         }
-        if (m->results.n + msg->wire.count > WIRE_MAX_ITEMS ||
-            m->results.payload_length + msg->wire.payload_length > FLUSH_BYTES)
-            flush_results(m);
-        forget_cancelling(m, msg);
-        wire_results_append(&m->results, &msg->wire);
-        parts_add_range(&m->results_payload, &msg->payload, (struct place){0, 0}, msg->payload.length);
+        if (manager->results.n + msg->wire.count > WIRE_MAX_ITEMS ||
+            manager->results.payload_length + msg->wire.payload_length > FLUSH_BYTES)
+            manager_flush_results(manager);
+        manager_forget_cancelling(manager, msg);
+        wire_results_append(&manager->results, &msg->wire);
+        parts_add_range(&manager->results_payload, &msg->payload, (struct place){0, 0}, msg->payload.length);
         break;
     case WIRE_TASKS:
-        if (landed(m, r, msg->wire.count))
-            on_tasks_back(m, r, msg);
+        if (manager_count_back(manager, rank, msg->wire.count))
+            manager_on_tasks_back(manager, rank, msg);
         else
-            log_error("tasks_not_given rank=%u n=%u in_flight=%u", rank, msg->wire.count, r->in_flight);
+            log_error("tasks_not_given rank=%u n=%u in_flight=%u", index, msg->wire.count, rank->in_flight);
         break;
     case WIRE_STARTED:
-        forget_cancelling(m, msg);
-        to_interchange(m, msg_ref(msg));
+        manager_forget_cancelling(manager, msg);
+        manager_to_interchange(manager, msg_ref(msg));
         break;
     case WIRE_STOP:
-        manager_on_signal(m, now_us);
+        manager_on_signal(manager, now_us);
         break;
     case WIRE_BYE:
-        on_rank_bye(m, r, msg);
+        manager_on_bye(manager, rank, msg);
         break;
     case WIRE_LOG:
         log_line((enum log_level)msg->wire.count, "%.*s", (int)msg->wire.text.n, msg->wire.text.p);
@@ -396,121 +406,121 @@ void manager_on_rank(struct manager *m, uint32_t rank, struct msg *msg, int64_t 
     case WIRE_HEARTBEAT:
         break;
     default:
-        log_error("message_unexpected rank=%u type=%d", rank, msg->wire.type);
+        log_error("message_unexpected rank=%u type=%d", index, msg->wire.type);
     }
 }
 
 /* ---- what the interchange says ---------------------------------------------------------------------------------- */
 
-static void on_welcome(struct manager *m, const struct msg *msg)
+static void manager_on_welcome(struct manager *manager, const struct msg *msg)
 {
     uint32_t first_worker = 0;
-    if (m->state != REGISTERING)
+    if (manager->state != REGISTERING)
         return;
-    m->state = RUNNING;
-    m->period_us = msg->wire.start.heartbeat_period_ms * INT64_C(1000);
-    m->threshold_us = msg->wire.start.heartbeat_threshold_ms * INT64_C(1000);
-    m->beat_at_us = m->now_us + m->period_us;
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++) {
+    manager->state = RUNNING;
+    manager->period_us = msg->wire.start.heartbeat_period_ms * INT64_C(1000);
+    manager->threshold_us = msg->wire.start.heartbeat_threshold_ms * INT64_C(1000);
+    manager->beat_at_us = manager->now_us + manager->period_us;
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
         struct buf head = {0};
         struct parts setup = {0};
-        struct wire_start start = {.n_leaders = m->settings.n_ranks,
+        struct wire_start start = {.n_leaders = manager->settings.n_ranks,
                                    .heartbeat_period_ms = msg->wire.start.heartbeat_period_ms,
                                    .heartbeat_threshold_ms = msg->wire.start.heartbeat_threshold_ms,
                                    .setup_codec = msg->wire.start.setup_codec,
                                    .first_worker = first_worker,
-                                   .block_id = m->settings.block_id,
-                                   .pool_id = m->settings.pool_id,
+                                   .block_id = manager->settings.block_id,
+                                   .pool_id = manager->settings.pool_id,
                                    .setup_length = msg->payload.length};
         parts_add_range(&setup, &msg->payload, (struct place){0, 0}, msg->payload.length);
         wire_put_start(&head, &start);
-        to_rank(m, &m->ranks[i], msg_new(&head, &setup));
-        m->ranks[i].last_heard_us = m->now_us;
-        first_worker += m->ranks[i].node.n_workers;
+        manager_to_rank(manager, &manager->ranks[i], msg_new(&head, &setup));
+        manager->ranks[i].last_heard_us = manager->now_us;
+        first_worker += manager->ranks[i].node.n_workers;
     }
-    log_info("block_welcome block=%s ranks=%u", m->settings.block_id, m->settings.n_ranks);
+    log_info("block_welcome block=%s ranks=%u", manager->settings.block_id, manager->settings.n_ranks);
 }
 
-static void on_refuse(struct manager *m, const struct msg *msg)
+static void manager_on_refuse(struct manager *manager, const struct msg *msg)
 {
     char reason[1200];
     snprintf(reason, sizeof reason, "the interchange refuses this block: %.*s", (int)msg->wire.text.n,
              msg->wire.text.p);
-    stop(m, WIRE_FAILED, reason, 0);
+    manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 
-static void on_cancel(struct manager *m, struct msg *msg)
+static void manager_on_cancel(struct manager *manager, struct msg *msg)
 {
     uint32_t n_here = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
-        struct task *task = room_task(m->room, id);
+        struct task *task = room_task(manager->room, id);
         if (task) {
-            cancel_here(m, task);
+            manager_cancel_here(manager, task);
             n_here++;
-        } else if (m->in_flight)
-            idset_add(&m->cancelling, id);
+        } else if (manager->in_flight)
+            idset_add(&manager->cancelling, id);
     }
     /* Which rank has the others is written nowhere; a leader passes over what it does not know. */
-    for (uint32_t i = 0; n_here < msg->wire.count && i < m->settings.n_ranks; i++)
-        if (m->ranks[i].in_flight)
-            to_rank(m, &m->ranks[i], msg_ref(msg));
+    for (uint32_t i = 0; n_here < msg->wire.count && i < manager->settings.n_ranks; i++)
+        if (manager->ranks[i].in_flight)
+            manager_to_rank(manager, &manager->ranks[i], msg_ref(msg));
 }
 
-static void on_recall(struct manager *m, uint64_t wanted)
+static void manager_on_recall(struct manager *manager, uint64_t wanted)
 {
     struct task_queue back = {0};
     uint64_t waiting = 0;
-    flush_results(m);
-    while (back.n < wanted && back.n < WIRE_MAX_ITEMS && m->queue.n)
-        task_push_front(&back, task_pop_last(&m->queue));
+    manager_flush_results(manager);
+    while (back.n < wanted && back.n < WIRE_MAX_ITEMS && manager->queue.n)
+        task_push_front(&back, task_pop_last(&manager->queue));
     if (back.n) {
-        to_interchange(m, tasks_write(&back, back.n));
+        manager_to_interchange(manager, tasks_write(&back, back.n));
         return;
     }
     for (int ring = ROOM; ring <= AHEAD; ring++)
-        for (struct rank *r = m->rings.of[ring].first; r && waiting < wanted; r = r->next) {
-            if (r->in_flight <= r->n_workers || r->recalled)
+        for (struct rank *rank = manager->rings.of[ring].first; rank && waiting < wanted; rank = rank->next) {
+            if (rank->in_flight <= rank->n_workers || rank->recalled)
                 continue;
-            uint32_t here = r->in_flight - r->n_workers;
-            m->n_asked++;
+            uint32_t here = rank->in_flight - rank->n_workers;
+            manager->n_asked++;
             waiting += here;
-            ask_back(m, r, here < wanted ? here : (uint32_t)wanted);
+            manager_ask_back(manager, rank, here < wanted ? here : (uint32_t)wanted);
         }
-    if (m->n_asked)
-        m->owed = wanted;
+    if (manager->n_asked)
+        manager->owed = wanted;
     else
-        tell_credit(m, true);
+        manager_tell_credit(manager, true);
 }
 
-void manager_on_interchange(struct manager *m, struct msg *msg, int64_t now_us)
+void manager_on_interchange(struct manager *manager, struct msg *msg, int64_t now_us)
 {
-    m->now_us = m->last_heard_us = now_us;
-    if (m->state == OVER)
+    manager->now_us = manager->last_heard_us = now_us;
+    if (manager->state == OVER)
         return;
     switch (msg->wire.type) {
     case WIRE_WELCOME:
-        on_welcome(m, msg);
+        manager_on_welcome(manager, msg);
         break;
     case WIRE_REFUSE:
-        on_refuse(m, msg);
+        manager_on_refuse(manager, msg);
         break;
     case WIRE_TASKS:
-        if (m->state == RUNNING)
-            tasks_read(m->room, msg, &m->queue);
+        if (manager->state == RUNNING)
+            tasks_read(manager->room, msg, &manager->queue);
         else
-            to_interchange(m, msg_ref(msg)); /* given back as it came */
+            manager_to_interchange(manager, msg_ref(msg)); /* given back as it came */
         break;
     case WIRE_CANCEL:
-        on_cancel(m, msg);
+        manager_on_cancel(manager, msg);
         break;
     case WIRE_RECALL:
-        on_recall(m, msg->wire.count);
+        manager_on_recall(manager, msg->wire.count);
         break;
     case WIRE_STOP:
-        m->drain_heard = m->draining;
-        stop(m, WIRE_ASKED, "", msg->wire.flags & WIRE_NOW ? 0 : msg->wire.count);
-        over_if_all_left(m);
+        manager->drain_heard = manager->draining;
+        manager_begin_end(manager, WIRE_ASKED, "", msg->wire.flags & WIRE_NOW ? 0 : msg->wire.count);
+        manager_end_if_all_left(manager);
         break;
     case WIRE_HEARTBEAT:
         break;
@@ -519,151 +529,151 @@ void manager_on_interchange(struct manager *m, struct msg *msg, int64_t now_us)
     }
 }
 
-void manager_on_interchange_lost(struct manager *m, const char *reason, int64_t now_us)
+void manager_on_interchange_lost(struct manager *manager, const char *reason, int64_t now_us)
 {
-    m->now_us = now_us;
-    m->interchange_lost = true;
-    stop(m, WIRE_FAILED, reason, 0);
+    manager->now_us = now_us;
+    manager->interchange_lost = true;
+    manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 
-void manager_on_signal(struct manager *m, int64_t now_us)
+void manager_on_signal(struct manager *manager, int64_t now_us)
 {
-    m->now_us = now_us;
-    stop(m, WIRE_SIGNAL, "the pool was told to end by a signal", m->settings.grace_ms);
+    manager->now_us = now_us;
+    manager_begin_end(manager, WIRE_SIGNAL, "the pool was told to end by a signal", manager->settings.grace_ms);
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
-static void beat(struct manager *m)
+static void manager_beat(struct manager *manager)
 {
-    m->beat_at_us = m->now_us + m->period_us / 2;
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++) {
-        struct rank *r = &m->ranks[i];
-        if (!r->bye && m->now_us - r->last_heard_us > m->threshold_us) {
+    manager->beat_at_us = manager->now_us + manager->period_us / 2;
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
+        struct rank *rank = &manager->ranks[i];
+        if (!rank->bye && manager->now_us - rank->last_heard_us > manager->threshold_us) {
             char reason[1200];
             snprintf(reason, sizeof reason, "rank %u on %s has been silent for longer than the heartbeat threshold",
-                     r->index, r->node.host.p ? r->node.host.p : "?");
-            stop(m, WIRE_FAILED, reason, 0);
+                     rank->index, rank->node.host.p ? rank->node.host.p : "?");
+            manager_begin_end(manager, WIRE_FAILED, reason, 0);
             return;
         }
-        if (m->now_us - r->last_sent_us >= m->period_us / 2)
-            to_rank(m, r, msg_bare(WIRE_HEARTBEAT, 0, 0));
+        if (manager->now_us - rank->last_sent_us >= manager->period_us / 2)
+            manager_to_rank(manager, rank, msg_bare(WIRE_HEARTBEAT, 0, 0));
     }
-    if (m->now_us - m->last_sent_us >= m->period_us / 2)
-        to_interchange(m, msg_bare(WIRE_HEARTBEAT, 0, 0));
-    if (m->now_us - m->last_heard_us > m->threshold_us)
-        manager_on_interchange_lost(m, "the interchange has been silent for longer than the heartbeat threshold",
-                                    m->now_us);
+    if (manager->now_us - manager->last_sent_us >= manager->period_us / 2)
+        manager_to_interchange(manager, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    if (manager->now_us - manager->last_heard_us > manager->threshold_us)
+        manager_on_interchange_lost(manager, "the interchange has been silent for longer than the heartbeat threshold",
+                                    manager->now_us);
 }
 
-static void start_is_late(struct manager *m)
+static void manager_start_is_late(struct manager *manager)
 {
     char reason[1200];
-    if (m->state == REGISTERING)
+    if (manager->state == REGISTERING)
         snprintf(reason, sizeof reason, "the interchange has not answered the registration");
     else {
         uint32_t i = 0;
-        while (i < m->settings.n_ranks && m->ranks[i].stands)
+        while (i < manager->settings.n_ranks && manager->ranks[i].stands)
             i++;
         snprintf(reason, sizeof reason, "only %u of %u ranks have started; rank %u is the first that has not",
-                 m->n_stand, m->settings.n_ranks, i);
+                 manager->n_stand, manager->settings.n_ranks, i);
     }
-    stop(m, WIRE_FAILED, reason, 0);
+    manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 
-void manager_on_tick(struct manager *m, int64_t now_us)
+void manager_on_tick(struct manager *manager, int64_t now_us)
 {
-    m->now_us = now_us;
-    if ((m->state == GATHERING || m->state == REGISTERING) && now_us >= m->start_by_us)
-        start_is_late(m);
-    if (m->period_us && m->state != OVER && now_us >= m->beat_at_us)
-        beat(m);
-    if (m->state == RUNNING && m->drain_at_us && now_us >= m->drain_at_us)
-        stop(m, WIRE_DRAINED, "drain_period is over", UINT32_MAX);
-    if (m->state == STOPPING && now_us >= m->stop_by_us)
-        over(m);
+    manager->now_us = now_us;
+    if ((manager->state == GATHERING || manager->state == REGISTERING) && now_us >= manager->start_by_us)
+        manager_start_is_late(manager);
+    if (manager->period_us && manager->state != OVER && now_us >= manager->beat_at_us)
+        manager_beat(manager);
+    if (manager->state == RUNNING && manager->drain_at_us && now_us >= manager->drain_at_us)
+        manager_begin_end(manager, WIRE_DRAINED, "drain_period is over", UINT32_MAX);
+    if (manager->state == STOPPING && now_us >= manager->stop_by_us)
+        manager_end(manager);
 }
 
-int64_t manager_deadline_us(const struct manager *m)
+int64_t manager_deadline_us(const struct manager *manager)
 {
     int64_t next = INT64_MAX;
-    if (m->state == GATHERING || m->state == REGISTERING)
-        next = m->start_by_us;
-    if (m->state == STOPPING)
-        next = m->stop_by_us;
-    if (m->state == RUNNING && m->balance_at_us < next)
-        next = m->balance_at_us;
-    if (m->state == RUNNING && m->drain_at_us && m->drain_at_us < next)
-        next = m->drain_at_us;
-    if (m->period_us && m->state != OVER && m->beat_at_us < next)
-        next = m->beat_at_us;
+    if (manager->state == GATHERING || manager->state == REGISTERING)
+        next = manager->start_by_us;
+    if (manager->state == STOPPING)
+        next = manager->stop_by_us;
+    if (manager->state == RUNNING && manager->balance_at_us < next)
+        next = manager->balance_at_us;
+    if (manager->state == RUNNING && manager->drain_at_us && manager->drain_at_us < next)
+        next = manager->drain_at_us;
+    if (manager->period_us && manager->state != OVER && manager->beat_at_us < next)
+        next = manager->beat_at_us;
     return next;
 }
 
-static bool may_gather(const struct manager *m)
+static bool manager_may_gather(const struct manager *manager)
 {
-    return m->results.payload_length < HOLD_BYTES && m->host.interchange_is_busy &&
-           m->host.interchange_is_busy(m->host.arg);
+    return manager->results.payload_length < HOLD_BYTES && manager->host.interchange_is_busy &&
+           manager->host.interchange_is_busy(manager->host.arg);
 }
 
-void manager_flush(struct manager *m, int64_t now_us)
+void manager_flush(struct manager *manager, int64_t now_us)
 {
-    m->now_us = now_us;
-    if (m->state == OVER)
+    manager->now_us = now_us;
+    if (manager->state == OVER)
         return;
-    if (!m->in_flight) /* what is still in it was asked for too late: the results had left before */
-        idset_clear(&m->cancelling);
-    dispatch(m);
-    balance(m);
-    if (m->results.n && !may_gather(m))
-        flush_results(m);
-    if (m->state == RUNNING && (m->n_workers || m->told))
-        tell_credit(m, false);
+    if (!manager->in_flight) /* what is still in it was asked for too late: the results had left before */
+        idset_clear(&manager->cancelling);
+    manager_dispatch(manager);
+    manager_balance(manager);
+    if (manager->results.n && !manager_may_gather(manager))
+        manager_flush_results(manager);
+    if (manager->state == RUNNING && (manager->n_workers || manager->told))
+        manager_tell_credit(manager, false);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
 struct manager *manager_new(const struct manager_settings *settings, const struct manager_host *host, int64_t now_us)
 {
-    struct manager *m = mem_new(sizeof *m);
-    m->settings = *settings;
-    m->settings.block_id = mem_text(settings->block_id);
-    m->settings.pool_id = mem_text(settings->pool_id);
-    m->settings.xse_version = mem_text(settings->xse_version);
-    m->settings.mpi = mem_text(settings->mpi);
-    m->settings.zmq = mem_text(settings->zmq);
-    m->host = *host;
-    m->room = room_new(0);
-    m->ranks = mem_array(settings->n_ranks, sizeof *m->ranks);
+    struct manager *manager = mem_new(sizeof *manager);
+    manager->settings = *settings;
+    manager->settings.block_id = mem_text(settings->block_id);
+    manager->settings.pool_id = mem_text(settings->pool_id);
+    manager->settings.xse_version = mem_text(settings->xse_version);
+    manager->settings.mpi = mem_text(settings->mpi);
+    manager->settings.zmq = mem_text(settings->zmq);
+    manager->host = *host;
+    manager->room = room_new(0);
+    manager->ranks = mem_array(settings->n_ranks, sizeof *manager->ranks);
     for (uint32_t i = 0; i < settings->n_ranks; i++)
-        m->ranks[i].index = i;
-    m->now_us = m->last_heard_us = m->last_sent_us = now_us;
-    m->start_by_us = now_us + settings->start_timeout_us;
-    m->drain_at_us = settings->drain_after_us ? now_us + settings->drain_after_us : 0;
-    m->balance_at_us = INT64_MAX;
-    m->looked_at_us = now_us - LOOK_AGAIN_US;
-    return m;
+        manager->ranks[i].index = i;
+    manager->now_us = manager->last_heard_us = manager->last_sent_us = now_us;
+    manager->start_by_us = now_us + settings->start_timeout_us;
+    manager->drain_at_us = settings->drain_after_us ? now_us + settings->drain_after_us : 0;
+    manager->balance_at_us = INT64_MAX;
+    manager->looked_at_us = now_us - LOOK_AGAIN_US;
+    return manager;
 }
 
-void manager_free(struct manager *m)
+void manager_free(struct manager *manager)
 {
-    if (!m)
+    if (!manager)
         return;
-    for (uint32_t i = 0; i < m->settings.n_ranks; i++)
-        mem_free((void *)(uintptr_t)m->ranks[i].node.host.p);
-    task_queue_clear(&m->queue);
-    room_free(m->room);
-    wire_results_free(&m->results);
-    parts_clear(&m->results_payload);
-    parts_clear(&m->exception);
-    mem_free((void *)(uintptr_t)m->settings.block_id);
-    mem_free((void *)(uintptr_t)m->settings.pool_id);
-    mem_free((void *)(uintptr_t)m->settings.xse_version);
-    mem_free((void *)(uintptr_t)m->settings.mpi);
-    mem_free((void *)(uintptr_t)m->settings.zmq);
-    idset_clear(&m->cancelling);
-    mem_free(m->python_version);
-    mem_free(m->reason);
-    mem_free(m->ranks);
-    mem_free(m);
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++)
+        mem_free((void *)(uintptr_t)manager->ranks[i].node.host.p);
+    task_queue_clear(&manager->queue);
+    room_free(manager->room);
+    wire_results_free(&manager->results);
+    parts_clear(&manager->results_payload);
+    parts_clear(&manager->exception);
+    mem_free((void *)(uintptr_t)manager->settings.block_id);
+    mem_free((void *)(uintptr_t)manager->settings.pool_id);
+    mem_free((void *)(uintptr_t)manager->settings.xse_version);
+    mem_free((void *)(uintptr_t)manager->settings.mpi);
+    mem_free((void *)(uintptr_t)manager->settings.zmq);
+    idset_clear(&manager->cancelling);
+    mem_free(manager->python_version);
+    mem_free(manager->reason);
+    mem_free(manager->ranks);
+    mem_free(manager);
 }

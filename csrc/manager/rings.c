@@ -2,66 +2,66 @@
 
 #include <stddef.h>
 
-static enum ring ring_of(const struct rank *r)
+static enum ring rings_ring_of(const struct rank *rank)
 {
-    if (!r->stands || r->bye)
+    if (!rank->stands || rank->bye)
         return NOWHERE;
-    if (r->in_flight < r->n_workers && r->in_flight < r->capacity)
+    if (rank->in_flight < rank->n_workers && rank->in_flight < rank->capacity)
         return IDLE;
     /* What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more. */
-    uint32_t ahead = r->capacity > r->n_workers ? r->capacity - r->n_workers : 0;
-    if (r->in_flight < r->capacity && r->in_flight <= r->n_workers + ahead / 2)
+    uint32_t ahead = rank->capacity > rank->n_workers ? rank->capacity - rank->n_workers : 0;
+    if (rank->in_flight < rank->capacity && rank->in_flight <= rank->n_workers + ahead / 2)
         return ROOM;
-    return r->in_flight > r->n_workers ? AHEAD : FULL;
+    return rank->in_flight > rank->n_workers ? AHEAD : FULL;
 }
 
-static void leave(struct rings *rings, struct rank *r)
+static void rings_leave(struct rings *rings, struct rank *rank)
 {
-    struct ring_list *ring = &rings->of[r->ring];
-    if (r->ring == NOWHERE)
+    struct ring_list *ring = &rings->of[rank->ring];
+    if (rank->ring == NOWHERE)
         return;
-    *(r->prev ? &r->prev->next : &ring->first) = r->next;
-    *(r->next ? &r->next->prev : &ring->last) = r->prev;
+    *(rank->prev ? &rank->prev->next : &ring->first) = rank->next;
+    *(rank->next ? &rank->next->prev : &ring->last) = rank->prev;
     ring->n--;
 }
 
-static void join(struct rings *rings, struct rank *r)
+static void rings_join(struct rings *rings, struct rank *rank)
 {
-    struct ring_list *ring = &rings->of[r->ring];
-    if (r->ring == NOWHERE)
+    struct ring_list *ring = &rings->of[rank->ring];
+    if (rank->ring == NOWHERE)
         return;
-    r->next = NULL;
-    r->prev = ring->last;
-    *(r->prev ? &r->prev->next : &ring->first) = r;
-    ring->last = r;
+    rank->next = NULL;
+    rank->prev = ring->last;
+    *(rank->prev ? &rank->prev->next : &ring->first) = rank;
+    ring->last = rank;
     ring->n++;
 }
 
-static void count(struct rings *rings, struct rank *r)
+static void rings_count(struct rings *rings, struct rank *rank)
 {
-    uint32_t idle = r->ring == IDLE ? r->n_workers - r->in_flight : 0;
-    uint32_t ahead = r->n_workers && r->in_flight > r->n_workers ? r->in_flight - r->n_workers : 0;
-    uint32_t workers_ahead = ahead ? r->n_workers : 0;
-    rings->idle += idle - (uint64_t)r->idle;
-    rings->ahead += ahead - (uint64_t)r->ahead;
-    rings->workers_ahead += workers_ahead - (uint64_t)r->workers_ahead;
-    r->idle = idle;
-    r->ahead = ahead;
-    r->workers_ahead = workers_ahead;
+    uint32_t idle = rank->ring == IDLE ? rank->n_workers - rank->in_flight : 0;
+    uint32_t ahead = rank->n_workers && rank->in_flight > rank->n_workers ? rank->in_flight - rank->n_workers : 0;
+    uint32_t workers_ahead = ahead ? rank->n_workers : 0;
+    rings->idle += idle - (uint64_t)rank->idle;
+    rings->ahead += ahead - (uint64_t)rank->ahead;
+    rings->workers_ahead += workers_ahead - (uint64_t)rank->workers_ahead;
+    rank->idle = idle;
+    rank->ahead = ahead;
+    rank->workers_ahead = workers_ahead;
 }
 
-void rings_place_last(struct rings *rings, struct rank *r)
+void rings_place_last(struct rings *rings, struct rank *rank)
 {
-    leave(rings, r);
-    r->ring = ring_of(r);
-    join(rings, r);
-    count(rings, r);
+    rings_leave(rings, rank);
+    rank->ring = rings_ring_of(rank);
+    rings_join(rings, rank);
+    rings_count(rings, rank);
 }
 
-void rings_place(struct rings *rings, struct rank *r)
+void rings_place(struct rings *rings, struct rank *rank)
 {
-    if (ring_of(r) != r->ring)
-        rings_place_last(rings, r);
+    if (rings_ring_of(rank) != rank->ring)
+        rings_place_last(rings, rank);
     else
-        count(rings, r);
+        rings_count(rings, rank);
 }

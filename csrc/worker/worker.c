@@ -27,7 +27,7 @@ struct worker {
     uint32_t pid;
 };
 
-static int64_t now_us(void)
+static int64_t worker_now_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -35,7 +35,7 @@ static int64_t now_us(void)
 }
 
 /* n bytes, all of them. False: the leader has closed. */
-static bool read_all(int fd, uint8_t *to, size_t n)
+static bool worker_read_all(int fd, uint8_t *to, size_t n)
 {
     while (n) {
         ssize_t got = recv(fd, to, n, 0);
@@ -51,58 +51,59 @@ static bool read_all(int fd, uint8_t *to, size_t n)
 }
 
 /* At least n bytes in the buffer from `at` on; n <= READ_AHEAD. */
-static bool fill(struct worker *w, size_t n)
+static bool worker_fill(struct worker *worker, size_t n)
 {
-    if (w->end - w->at >= n)
+    if (worker->end - worker->at >= n)
         return true;
-    memmove(w->buffer, w->buffer + w->at, w->end - w->at);
-    w->end -= w->at;
-    w->at = 0;
-    while (w->end < n) {
-        ssize_t got = recv(w->socket, w->buffer + w->end, READ_AHEAD - w->end, 0);
+    memmove(worker->buffer, worker->buffer + worker->at, worker->end - worker->at);
+    worker->end -= worker->at;
+    worker->at = 0;
+    while (worker->end < n) {
+        ssize_t got = recv(worker->socket, worker->buffer + worker->end, READ_AHEAD - worker->end, 0);
         if (got <= 0) {
             if (got < 0 && errno == EINTR)
                 continue;
             return false;
         }
-        w->end += (size_t)got;
+        worker->end += (size_t)got;
     }
     return true;
 }
 
 /* The next n bytes, valid until the next call. NULL: the leader has closed. */
-static const uint8_t *take(struct worker *w, size_t n)
+static const uint8_t *worker_take(struct worker *worker, size_t n)
 {
     if (n <= READ_AHEAD) {
-        if (!fill(w, n))
+        if (!worker_fill(worker, n))
             return NULL;
-        w->at += n;
-        return w->buffer + w->at - n;
+        worker->at += n;
+        return worker->buffer + worker->at - n;
     }
-    if (n > w->large_room) {
-        free(w->large); /* not grown: its content is of no use */
-        w->large = mem_grow(NULL, n, 1);
-        w->large_room = n;
+    if (n > worker->large_room) {
+        free(worker->large); /* not grown: its content is of no use */
+        worker->large = mem_grow(NULL, n, 1);
+        worker->large_room = n;
     }
-    size_t here = w->end - w->at;
-    memcpy(w->large, w->buffer + w->at, here);
-    w->at = w->end = 0;
-    return read_all(w->socket, w->large + here, n - here) ? w->large : NULL;
+    size_t here = worker->end - worker->at;
+    memcpy(worker->large, worker->buffer + worker->at, here);
+    worker->at = worker->end = 0;
+    return worker_read_all(worker->socket, worker->large + here, n - here) ? worker->large : NULL;
 }
 
-static void let_large_go(struct worker *w)
+static void worker_let_large_go(struct worker *worker)
 {
-    free(w->large);
-    w->large = NULL;
-    w->large_room = 0;
+    free(worker->large);
+    worker->large = NULL;
+    worker->large_room = 0;
 }
 
-static bool send_up(struct worker *w, const struct up *up, const void *a, size_t n_a, const void *b, size_t n_b)
+static bool worker_send_up(struct worker *worker, const struct up *up, const void *a, size_t n_a, const void *b,
+                           size_t n_b)
 {
     struct iovec v[3] = {{(void *)(uintptr_t)up, sizeof *up}, {(void *)(uintptr_t)a, n_a}, {(void *)(uintptr_t)b, n_b}};
     struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
     for (;;) {
-        ssize_t sent = sendmsg(w->socket, &m, MSG_NOSIGNAL);
+        ssize_t sent = sendmsg(worker->socket, &m, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0)
@@ -119,10 +120,10 @@ static bool send_up(struct worker *w, const struct up *up, const void *a, size_t
     }
 }
 
-static bool send_too_large(struct worker *w, uint32_t time_us, size_t size)
+static bool worker_send_too_large(struct worker *worker, uint32_t time_us, size_t size)
 {
     struct buf record = {0};
-    struct wire_failure failure = {.pid = w->pid,
+    struct wire_failure failure = {.pid = worker->pid,
                                    .exit_code = -1,
                                    .size = size,
                                    .limit = WIRE_MAX_ITEM,
@@ -131,68 +132,67 @@ static bool send_too_large(struct worker *w, uint32_t time_us, size_t size)
                                    .detail = "the result is larger than one message may carry"};
     wire_put_failure(&record, &failure);
     struct up up = {.kind = UP_RESULT, .status = WIRE_TOO_LARGE, .time_us = time_us, .length = record.n};
-    bool sent = send_up(w, &up, record.p, record.n, NULL, 0);
+    bool sent = worker_send_up(worker, &up, record.p, record.n, NULL, 0);
     buf_free(&record);
     return sent;
 }
 
-static bool set_up(struct worker *w, const struct down *down, const uint8_t *bytes)
+static bool worker_set_up(struct worker *worker, const struct down *down, const uint8_t *bytes)
 {
     struct xse_answer answer = {0};
     struct up up = {.kind = UP_READY};
     if (down->length && !xse_setup(down->codec, bytes, down->length, &answer))
         _exit(1);
     if (answer.status == WIRE_VALUE)
-        return send_up(w, &up, NULL, 0, NULL, 0);
+        return worker_send_up(worker, &up, NULL, 0, NULL, 0);
     up.kind = UP_SETUP_RAISED;
     up.status = (uint32_t)answer.n_reason;
     up.length = answer.n_reason + answer.n;
-    return send_up(w, &up, answer.reason, answer.n_reason, answer.data, answer.n);
+    return worker_send_up(worker, &up, answer.reason, answer.n_reason, answer.data, answer.n);
 }
 
-static bool run(struct worker *w, const struct down *down, const uint8_t *bytes)
+static bool worker_run(struct worker *worker, const struct down *down, const uint8_t *bytes)
 {
     struct xse_answer answer;
     uint64_t number = down->number;
-    if (!atomic_compare_exchange_strong(&w->page->next, &number, number + 1))
+    if (!atomic_compare_exchange_strong(&worker->page->next, &number, number + 1))
         return true; /* the leader has taken it back */
-    int64_t start = now_us();
+    int64_t start = worker_now_us();
     if (!xse_run(down->slot, bytes, down->length, &answer))
         _exit(1);
-    if ((uint32_t)getpid() != w->pid)
-        _exit(
-            1); /* a child that the task has forked, and that has come back here: the answer is its parent's to give */
-    int64_t took = now_us() - start;
+    if ((uint32_t)getpid() != worker->pid) /* a child that the task has forked: its parent gives the answer */
+        _exit(1);
+    int64_t took = worker_now_us() - start;
     uint32_t time_us = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
     if (answer.n > WIRE_MAX_ITEM)
-        return send_too_large(w, time_us, answer.n);
+        return worker_send_too_large(worker, time_us, answer.n);
     struct up up = {.kind = UP_RESULT, .status = answer.status, .time_us = time_us, .length = answer.n};
-    return send_up(w, &up, answer.data, answer.n, NULL, 0);
+    return worker_send_up(worker, &up, answer.data, answer.n, NULL, 0);
 }
 
 int worker_main(int socket, int page_fd, const struct xse_place *place)
 {
-    struct worker w = {.socket = socket, .buffer = mem_new(READ_AHEAD), .pid = (uint32_t)getpid()};
-    w.page = mmap(NULL, sizeof *w.page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    struct worker worker = {.socket = socket, .buffer = mem_new(READ_AHEAD), .pid = (uint32_t)getpid()};
+    worker.page = mmap(NULL, sizeof *worker.page, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
     close(page_fd);
-    if (w.page == MAP_FAILED || !xse_begin(place))
+    if (worker.page == MAP_FAILED || !xse_begin(place))
         return 1;
     bool open = true;
     while (open) {
         struct down down;
-        const uint8_t *p = take(&w, sizeof down);
+        const uint8_t *p = worker_take(&worker, sizeof down);
         if (!p)
             break;
         memcpy(&down, p, sizeof down);
-        if (!(p = take(&w, down.length)))
+        if (!(p = worker_take(&worker, down.length)))
             break;
         if (down.kind == DOWN_SETUP)
-            open = set_up(&w, &down, p);
+            open = worker_set_up(&worker, &down, p);
         else if (down.kind == DOWN_FUNCTION)
             open = xse_define(down.slot, down.codec, p, down.length);
         else
-            open = run(&w, &down, p);
-        let_large_go(&w);
+            open = worker_run(&worker, &down, p);
+        worker_let_large_go(&worker);
     }
     xse_end();
     return 0;

@@ -45,14 +45,14 @@ struct child {
     pid_t pid; /* 0: none */
 };
 
-struct nursery {
+struct process {
     int fd, signals; /* to the rank; a signalfd for SIGCHLD and SIGTERM */
     struct child *children; /* by worker */
     uint32_t n_children;
     int64_t memory_limit;
 };
 
-static void tell(int fd, const struct zygote_event *event)
+static void process_tell(int fd, const struct zygote_event *event)
 {
     /* A rank that is gone makes this fail; the next read of fd says so. */
     size_t n = offsetof(struct zygote_event, text) + strnlen(event->text, sizeof event->text - 1) + 1;
@@ -60,7 +60,7 @@ static void tell(int fd, const struct zygote_event *event)
         ;
 }
 
-static void do_nothing(int signal)
+static void process_do_nothing(int signal)
 {
     (void)signal;
 }
@@ -68,7 +68,7 @@ static void do_nothing(int signal)
 /* What libraries have done to signals before main is undone (UCX catches SIGSEGV); what ends the pool reaches its
  * processes too, and must not end a worker before its rank has said so: a handler, not SIG_IGN, which a task's own
  * subprocesses would inherit. SIGPIPE is ignored as in every Python. */
-static void reset_signals(void)
+static void process_reset_signals(void)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGALRM};
     static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
@@ -76,7 +76,7 @@ static void reset_signals(void)
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
         signal(fatal[i], SIG_DFL);
     for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
-        sigaction(ending[i], &(struct sigaction){.sa_handler = do_nothing, .sa_flags = SA_RESTART}, NULL);
+        sigaction(ending[i], &(struct sigaction){.sa_handler = process_do_nothing, .sa_flags = SA_RESTART}, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
     sigemptyset(&none);
@@ -84,7 +84,7 @@ static void reset_signals(void)
 }
 
 /* Close everything but stdin, stdout, stderr, and fd, which becomes 3: launchers leave descriptors open in ranks. */
-static int close_the_rest(int fd)
+static int process_close_the_rest(int fd)
 {
     if (fd != 3)
         dup3(fd, 3, O_CLOEXEC);
@@ -100,7 +100,7 @@ static int close_the_rest(int fd)
 
 /* What the launcher has told the rank about its place in the job is not true of a worker: a task that starts an MPI
  * program of its own would join the pool's job, or hang trying. The scheduler's variables (SLURM_*, PBS_*) stay. */
-static void forget_mpi(void)
+static void process_forget_mpi(void)
 {
     static const char *const prefixes[] = {"PMI_",          "PMIX_",          "MPI_LOCAL",     "OMPI_COMM_WORLD_",
                                            "OMPI_MCA_ess",  "OMPI_MCA_orte_", "OMPI_UNIVERSE", "HYDI_",
@@ -118,7 +118,7 @@ static void forget_mpi(void)
         }
 }
 
-static void die_with(pid_t parent, int signal)
+static void process_die_with(pid_t parent, int signal)
 {
     prctl(PR_SET_PDEATHSIG, signal);
     if (getppid() != parent) /* it died before we asked */
@@ -127,7 +127,7 @@ static void die_with(pid_t parent, int signal)
 
 /* RLIMIT_DATA counts what a process has of its own to write into: not the files it maps, nor address space it only
  * reserves, by which RLIMIT_AS fails programs that use little. What exceeds it is refused: in Python a MemoryError. */
-static void limit_memory(int64_t bytes)
+static void process_limit_memory(int64_t bytes)
 {
     struct rlimit now;
     if (!bytes || getrlimit(RLIMIT_DATA, &now) || now.rlim_max < (rlim_t)bytes)
@@ -136,7 +136,7 @@ static void limit_memory(int64_t bytes)
 }
 
 /* Descriptors that Python or a preloaded module has opened stay: they are the zygote's to share. */
-static int be_worker(const struct nursery *n, const struct zygote_worker *worker, int *fds, pid_t parent)
+static int process_be_worker(const struct process *self, const struct zygote_worker *worker, int *fds, pid_t parent)
 {
     struct xse_place place = {.rank = worker->rank,
                               .worker = worker->worker,
@@ -148,7 +148,7 @@ static int be_worker(const struct nursery *n, const struct zygote_worker *worker
                               .pool_id = worker->pool_id};
     sigset_t none;
     setpgid(0, 0); /* its own children can be ended with it */
-    die_with(parent, SIGKILL);
+    process_die_with(parent, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -156,27 +156,27 @@ static int be_worker(const struct nursery *n, const struct zygote_worker *worker
     dup2(fds[3], STDERR_FILENO);
     close(fds[2]);
     close(fds[3]);
-    close(n->fd);
-    close(n->signals);
+    close(self->fd);
+    close(self->signals);
     title_set("xse-pool: worker %u of rank %u", worker->worker, worker->rank);
-    limit_memory(n->memory_limit);
+    process_limit_memory(self->memory_limit);
     return worker_main(fds[0], fds[1], &place);
 }
 
-static void fork_worker(struct nursery *n, const struct order *order, int *fds)
+static void process_fork_worker(struct process *self, const struct order *order, int *fds)
 {
     uint32_t index = order->worker.worker;
-    if (index >= n->n_children) {
-        n->children = mem_grow(n->children, index + 1, sizeof *n->children);
-        while (n->n_children <= index)
-            n->children[n->n_children++] = (struct child){0};
+    if (index >= self->n_children) {
+        self->children = mem_grow(self->children, index + 1, sizeof *self->children);
+        while (self->n_children <= index)
+            self->children[self->n_children++] = (struct child){0};
     }
-    pid_t self = getpid();
+    pid_t zygote = getpid();
     interpreter_before_fork();
     pid_t pid = fork();
     if (pid == 0) {
         interpreter_after_fork_in_child();
-        _exit(be_worker(n, &order->worker, fds, self));
+        _exit(process_be_worker(self, &order->worker, fds, zygote));
     }
     interpreter_after_fork_in_parent();
     struct zygote_event event = {.kind = pid < 0 ? ZYGOTE_FAILED : ZYGOTE_FORKED, .worker = index, .pid = pid};
@@ -184,25 +184,26 @@ static void fork_worker(struct nursery *n, const struct order *order, int *fds)
         snprintf(event.text, sizeof event.text, "cannot fork a worker: %s", strerror(errno));
     else {
         setpgid(pid, pid); /* as the child does: whoever comes first */
-        n->children[index].pid = pid;
+        self->children[index].pid = pid;
     }
-    tell(n->fd, &event);
+    process_tell(self->fd, &event);
 }
 
-static void bury(struct nursery *n)
+static void process_reap(struct process *self)
 {
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (uint32_t i = 0; i < n->n_children; i++)
-            if (n->children[i].pid == pid) {
+        for (uint32_t i = 0; i < self->n_children; i++)
+            if (self->children[i].pid == pid) {
                 kill(-pid, SIGKILL); /* what it has left in its group */
-                n->children[i].pid = 0;
-                tell(n->fd, &(struct zygote_event){.kind = ZYGOTE_GONE, .worker = i, .pid = pid, .status = status});
+                self->children[i].pid = 0;
+                process_tell(self->fd,
+                             &(struct zygote_event){.kind = ZYGOTE_GONE, .worker = i, .pid = pid, .status = status});
             }
 }
 
-static int64_t now_ms(void)
+static int64_t zygote_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -210,7 +211,7 @@ static int64_t now_ms(void)
 }
 
 /* Children of ours, workers or what workers have left to us; the kernel lists them. */
-static void kill_children(void)
+static void process_kill_children(void)
 {
     char path[64];
     int pid;
@@ -222,35 +223,35 @@ static void kill_children(void)
         fclose(f);
 }
 
-static void end_all(struct nursery *n, int grace_ms)
+static void process_end_all(struct process *self, int grace_ms)
 {
-    int64_t until = now_ms() + grace_ms;
-    struct pollfd deaths = {.fd = n->signals, .events = POLLIN};
+    int64_t until = zygote_now_ms() + grace_ms;
+    struct pollfd deaths = {.fd = self->signals, .events = POLLIN};
     struct signalfd_siginfo info;
     for (pid_t buried; (buried = waitpid(-1, NULL, WNOHANG)) >= 0;) { /* -1: no child is left */
         if (buried)
             continue;
-        int64_t left = until - now_ms();
+        int64_t left = until - zygote_now_ms();
         if (left <= 0) {
-            for (uint32_t i = 0; i < n->n_children; i++)
-                if (n->children[i].pid)
-                    kill(-n->children[i].pid, SIGKILL);
-            kill_children();
+            for (uint32_t i = 0; i < self->n_children; i++)
+                if (self->children[i].pid)
+                    kill(-self->children[i].pid, SIGKILL);
+            process_kill_children();
             left = 20; /* whoever is orphaned by that comes to us next */
         }
-        if (poll(&deaths, 1, (int)left) > 0 && read(n->signals, &info, sizeof info) < 0)
+        if (poll(&deaths, 1, (int)left) > 0 && read(self->signals, &info, sizeof info) < 0)
             continue;
     }
     _exit(0);
 }
 
 /* An order with its descriptors, if it has any. 0: the rank is gone. */
-static int take_order(struct nursery *n, struct order *order, int *fds)
+static int process_take_order(struct process *self, struct order *order, int *fds)
 {
     char control[CMSG_SPACE(N_FDS * sizeof(int))];
     struct iovec v = {order, sizeof *order};
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    ssize_t got = recvmsg(n->fd, &m, MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(self->fd, &m, MSG_CMSG_CLOEXEC);
     if (got < 0 && errno == EINTR)
         return 1;
     if (got != sizeof *order)
@@ -261,21 +262,21 @@ static int take_order(struct nursery *n, struct order *order, int *fds)
     else if (order->kind == FORK)
         return 0;
     if (order->kind == FORK) {
-        fork_worker(n, order, fds);
+        process_fork_worker(self, order, fds);
         for (int i = 0; i < N_FDS; i++)
             close(fds[i]);
-    } else if (order->kind == KILL && order->worker.worker < n->n_children) {
-        pid_t pid = n->children[order->worker.worker].pid;
+    } else if (order->kind == KILL && order->worker.worker < self->n_children) {
+        pid_t pid = self->children[order->worker.worker].pid;
         if (pid)
             kill(-pid, SIGKILL);
     } else if (order->kind == PING)
-        tell(n->fd, &(struct zygote_event){.kind = ZYGOTE_PONG});
+        process_tell(self->fd, &(struct zygote_event){.kind = ZYGOTE_PONG});
     else if (order->kind == END)
-        end_all(n, order->grace_ms);
+        process_end_all(self, order->grace_ms);
     return 1;
 }
 
-static void start_python(int fd, const struct zygote_settings *settings)
+static void process_start_python(int fd, const struct zygote_settings *settings)
 {
     struct err err;
     struct zygote_event event = {.kind = ZYGOTE_FAILED};
@@ -292,17 +293,17 @@ static void start_python(int fd, const struct zygote_settings *settings)
                  "traceback",
                  settings->python);
     if (*event.text) {
-        tell(fd, &event);
+        process_tell(fd, &event);
         _exit(1);
     }
     event.kind = ZYGOTE_STANDS;
     snprintf(event.text, sizeof event.text, "%s", interpreter_version());
-    tell(fd, &event);
+    process_tell(fd, &event);
 }
 
-static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank)
+static void process_main(int fd, const struct zygote_settings *settings, pid_t rank)
 {
-    struct nursery n = {.memory_limit = settings->memory_limit};
+    struct process self = {.memory_limit = settings->memory_limit};
     struct order order;
     int fds[N_FDS];
     sigset_t heard;
@@ -313,16 +314,16 @@ static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank
                                          .working_dir = mem_text(settings->working_dir),
                                          .affinity = mem_text(settings->affinity),
                                          .accelerators = mem_text(settings->accelerators)};
-    reset_signals();
-    die_with(rank, SIGKILL); /* while it may be busy in an import, and has no child */
+    process_reset_signals();
+    process_die_with(rank, SIGKILL); /* while it may be busy in an import, and has no child */
     setpgid(0, 0); /* out of reach of signals that mpiexec sends to the rank's group */
-    fd = close_the_rest(fd);
-    forget_mpi();
+    fd = process_close_the_rest(fd);
+    process_forget_mpi();
     int null = open("/dev/null", O_RDONLY);
     dup2(null, STDIN_FILENO);
     close(null);
     title_set("xse-pool: zygote");
-    start_python(fd, &copy);
+    process_start_python(fd, &copy);
     /* From here on it is the end of fd that tells, and all children are ended before the zygote. */
     prctl(PR_SET_PDEATHSIG, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -330,20 +331,20 @@ static void be_zygote(int fd, const struct zygote_settings *settings, pid_t rank
     sigaddset(&heard, SIGCHLD);
     sigaddset(&heard, SIGTERM);
     sigprocmask(SIG_BLOCK, &heard, NULL);
-    n.fd = fd;
-    n.signals = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = n.signals, .events = POLLIN}};
+    self.fd = fd;
+    self.signals = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = self.signals, .events = POLLIN}};
     for (;;) {
         struct signalfd_siginfo info;
         if (poll(any, 2, -1) < 0)
             continue;
         if (any[1].revents)
-            while (read(n.signals, &info, sizeof info) > 0)
+            while (read(self.signals, &info, sizeof info) > 0)
                 if (info.ssi_signo == SIGTERM)
                     kill(rank, SIGTERM); /* whoever ends a worker's parent means the pool, which ends in order */
-        bury(&n);
-        if (any[0].revents && !take_order(&n, &order, fds))
-            end_all(&n, 0);
+        process_reap(&self);
+        if (any[0].revents && !process_take_order(&self, &order, fds))
+            process_end_all(&self, 0);
     }
 }
 
@@ -366,7 +367,7 @@ struct zygote *zygote_start(const struct zygote_settings *settings, struct err *
     }
     if (pid == 0) {
         close(pair[0]);
-        be_zygote(pair[1], settings, rank);
+        process_main(pair[1], settings, rank);
         _exit(1);
     }
     close(pair[1]);
@@ -391,7 +392,7 @@ int zygote_next(struct zygote *zygote, struct zygote_event *event)
 }
 
 /* What cannot be sent was sent to a zygote that is dead; zygote_next says so. */
-static void order(struct zygote *zygote, const struct order *order, const struct zygote_fds *fds)
+static void zygote_send(struct zygote *zygote, const struct order *order, const struct zygote_fds *fds)
 {
     char control[CMSG_SPACE(N_FDS * sizeof(int))] = {0};
     struct iovec v = {(void *)(uintptr_t)order, sizeof *order};
@@ -412,26 +413,26 @@ static void order(struct zygote *zygote, const struct order *order, const struct
 
 void zygote_fork_worker(struct zygote *zygote, const struct zygote_worker *worker, const struct zygote_fds *fds)
 {
-    order(zygote, &(struct order){.kind = FORK, .worker = *worker}, fds);
+    zygote_send(zygote, &(struct order){.kind = FORK, .worker = *worker}, fds);
 }
 
 void zygote_kill(struct zygote *zygote, uint32_t worker)
 {
-    order(zygote, &(struct order){.kind = KILL, .worker.worker = worker}, NULL);
+    zygote_send(zygote, &(struct order){.kind = KILL, .worker.worker = worker}, NULL);
 }
 
 void zygote_ping(struct zygote *zygote)
 {
-    order(zygote, &(struct order){.kind = PING}, NULL);
+    zygote_send(zygote, &(struct order){.kind = PING}, NULL);
 }
 
 void zygote_end(struct zygote *zygote, int grace_ms)
 {
     struct zygote_event event;
     struct pollfd end = {.fd = zygote->fd, .events = POLLIN};
-    int64_t until = now_ms() + grace_ms + END_TIMEOUT_MS;
-    order(zygote, &(struct order){.kind = END, .grace_ms = grace_ms}, NULL);
-    for (int64_t left; (left = until - now_ms()) > 0;)
+    int64_t until = zygote_now_ms() + grace_ms + END_TIMEOUT_MS;
+    zygote_send(zygote, &(struct order){.kind = END, .grace_ms = grace_ms}, NULL);
+    for (int64_t left; (left = until - zygote_now_ms()) > 0;)
         if (poll(&end, 1, (int)left) > 0 && zygote_next(zygote, &event) < 0)
             break;
     kill(zygote->pid, SIGKILL); /* it is a zombie by now, or stopped */

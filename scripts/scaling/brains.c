@@ -296,7 +296,7 @@ static void ended(void *arg, bool failed)
     (void)failed;
 }
 
-static void forsaken(void *arg)
+static void manager_gone(void *arg)
 {
     (void)arg;
 }
@@ -326,7 +326,7 @@ static uint64_t rank_begin(struct rank *r, uint32_t n_workers, uint32_t n_waitin
 {
     struct leader_settings settings = {
         .n_workers = n_workers, .n_in_node = n_workers, .host = "n", .most_prefetch = -1};
-    struct leader_host host = {drop, end_runner, ended, forsaken, NULL};
+    struct leader_host host = {drop, end_runner, ended, manager_gone, NULL};
     uint64_t id = 1;
     *r = (struct rank){.runner.ops = &ops, .size = (uint64_t)n_workers * 64 + n_waiting + 1};
     r->busy = mem_array(r->size, sizeof *r->busy);

@@ -19,7 +19,7 @@ struct world {
     struct outbox out;
     struct leader *leader;
     int64_t now_us;
-    int ended, failed, forsaken;
+    int ended, failed, manager_gone;
 };
 
 static struct fake *self_of(struct runner *runner)
@@ -94,9 +94,9 @@ static void on_ended(void *arg, bool failed)
     w->failed = failed;
 }
 
-static void on_forsaken(void *arg)
+static void on_manager_gone(void *arg)
 {
-    ((struct world *)arg)->forsaken++;
+    ((struct world *)arg)->manager_gone++;
 }
 
 static void flush_world(struct world *w)
@@ -113,7 +113,7 @@ static void say(struct world *w, struct msg *msg)
 
 static void begin_with(struct world *w, struct leader_settings settings)
 {
-    struct leader_host host = {on_send, on_end_runner, on_ended, on_forsaken, w};
+    struct leader_host host = {on_send, on_end_runner, on_ended, on_manager_gone, w};
     memset(w, 0, sizeof *w);
     w->fake.runner.ops = &ops;
     w->leader = leader_new(&settings, &host, &w->fake.runner, 0);
@@ -694,12 +694,12 @@ static void a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_
     say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0));
     CHECK_EQUAL(leader_deadline_us(w.leader), 220000001);
     tick_at(&w, 220000000);
-    CHECK_EQUAL(w.forsaken, 0);
+    CHECK_EQUAL(w.manager_gone, 0);
     tick_at(&w, 220000001);
-    CHECK_EQUAL(w.forsaken, 1);
+    CHECK_EQUAL(w.manager_gone, 1);
     CHECK_EQUAL(leader_deadline_us(w.leader), INT64_MAX);
     tick_at(&w, 900000000);
-    CHECK_EQUAL(w.forsaken, 1);
+    CHECK_EQUAL(w.manager_gone, 1);
     end(&w);
 }
 
@@ -714,7 +714,7 @@ static void a_leader_that_has_failed_does_not_wait_long(void)
     CHECK_EQUAL(leader_deadline_us(w.leader), 10000000);
     say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0)); /* changes nothing */
     tick_at(&w, 10000000);
-    CHECK_EQUAL(w.forsaken, 1);
+    CHECK_EQUAL(w.manager_gone, 1);
     end(&w);
 }
 

@@ -287,7 +287,7 @@ static void leader_ended(void *arg, bool failed)
     (void)arg;
 }
 
-static void leader_forsaken(void *arg)
+static void leader_manager_gone(void *arg)
 {
     CHECK(false, "a leader takes its manager for gone");
     (void)arg;
@@ -338,7 +338,7 @@ static void a_block_lives(void)
     b.manager = manager_new(&settings, &host, loop_now_us(b.loop));
     for (uint32_t i = 0; i < N_RANKS; i++) {
         struct rank *r = &b.ranks[i];
-        struct leader_host up = {leader_send, end_runner, leader_ended, leader_forsaken, r};
+        struct leader_host up = {leader_send, end_runner, leader_ended, leader_manager_gone, r};
         struct leader_settings of = {.rank = i, .n_workers = 2, .n_in_node = 4, .host = "here", .most_prefetch = -1};
         *r = (struct rank){.home = &b, .runner = runner_echo_new(b.loop, 2, "3.11.7")};
         r->leader = leader_new(&of, &up, r->runner, loop_now_us(b.loop));

@@ -226,7 +226,7 @@ static void on_ended(void *arg, bool failed)
     CHECK(!failed, "a leader has failed");
 }
 
-static void on_forsaken(void *arg)
+static void on_manager_gone(void *arg)
 {
     (void)arg;
     CHECK(false, "a leader takes its manager for gone");
@@ -462,7 +462,7 @@ static struct world *begin(void)
                                    .most_tasks = below(4) ? 0 : 1 + below(5)};
     for (uint32_t i = 0; i < w->n_ranks; i++) {
         struct rank *r = &w->ranks[i];
-        struct leader_host up = {on_send, on_end_runner, on_ended, on_forsaken, r};
+        struct leader_host up = {on_send, on_end_runner, on_ended, on_manager_gone, r};
         each.rank = i;
         r->world = w;
         r->runner.ops = &ops;

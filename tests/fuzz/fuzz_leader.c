@@ -19,7 +19,7 @@ struct world {
     struct leader *leader;
     uint64_t n_in, n_out, next_id;
     int64_t now_us;
-    bool ended, forsaken;
+    bool ended, manager_gone;
 };
 
 static struct fake *self_of(struct runner *runner)
@@ -101,11 +101,11 @@ static void on_ended(void *arg, bool failed)
     w->ended = true;
 }
 
-static void on_forsaken(void *arg)
+static void on_manager_gone(void *arg)
 {
     struct world *w = arg;
-    MUST(w->ended && !w->forsaken);
-    w->forsaken = true;
+    MUST(w->ended && !w->manager_gone);
+    w->manager_gone = true;
 }
 
 static struct msg *make_start(struct feed *f)
@@ -201,7 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct feed feed = {data, data + size};
     uint8_t first = feed_byte(&feed);
     struct world w = {.next_id = 100};
-    struct leader_host host = {on_send, on_end_runner, on_ended, on_forsaken, &w};
+    struct leader_host host = {on_send, on_end_runner, on_ended, on_manager_gone, &w};
     struct leader_settings settings = {.rank = 4,
                                        .n_workers = N,
                                        .n_in_node = N,

@@ -49,7 +49,7 @@ static void on_ended(void *arg, bool failed)
     (void)failed;
 }
 
-static void on_forsaken(void *arg)
+static void on_manager_gone(void *arg)
 {
     (void)arg;
 }
@@ -159,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world w = {.feed = {data, data + size}, .now_us = 1};
     struct err err;
-    struct leader_host host = {on_send, on_end_runner, on_ended, on_forsaken, &w};
+    struct leader_host host = {on_send, on_end_runner, on_ended, on_manager_gone, &w};
     uint8_t first = feed_byte(&w.feed);
     struct leader_settings settings = {.rank = 4,
                                        .n_workers = N,
