@@ -113,7 +113,7 @@ static void open_log(struct pool *pool, const char *block_id)
     log_to(log_to_file, pool, least);
 }
 
-/* ---- from room to room ------------------------------------------------------------------------------------------ */
+/* ---- messages between parts -------------------------------------------------------------------------------------- */
 
 static void leader_to_manager(void *arg, struct msg *msg)
 {

@@ -157,7 +157,7 @@ void buf_free(struct buf *buf)
     *buf = (struct buf){0};
 }
 
-uint8_t *buf_room(struct buf *buf, size_t n)
+uint8_t *buf_extend(struct buf *buf, size_t n)
 {
     if (n > buf->capacity - buf->n || !buf->p) { /* never NULL: to that not even 0 may be added */
         size_t capacity = buf->capacity ? 2 * buf->capacity : 256;
@@ -173,7 +173,7 @@ uint8_t *buf_room(struct buf *buf, size_t n)
 void buf_put(struct buf *buf, const void *data, size_t n)
 {
     if (n)
-        memcpy(buf_room(buf, n), data, n);
+        memcpy(buf_extend(buf, n), data, n);
 }
 
 struct bytes *buf_take(struct buf *buf)

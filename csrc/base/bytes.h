@@ -53,7 +53,7 @@ struct buf {
 };
 
 void buf_free(struct buf *buf);
-uint8_t *buf_room(struct buf *buf, size_t n); /* n more bytes, counted already; valid until the next call */
+uint8_t *buf_extend(struct buf *buf, size_t n); /* n more bytes, counted already; valid until the next call */
 void buf_put(struct buf *buf, const void *data, size_t n);
 struct bytes *buf_take(struct buf *buf); /* its content as bytes; buf is empty after */
 

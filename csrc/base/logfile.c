@@ -15,7 +15,7 @@ struct logfile {
     char *path;
     int fd;
     size_t n_bytes, most_bytes;
-    bool told;
+    bool reported;
 };
 
 static int open_at(struct logfile *file)
@@ -28,9 +28,9 @@ static int open_at(struct logfile *file)
 
 static void tell(struct logfile *file)
 {
-    if (!file->told)
+    if (!file->reported)
         fprintf(stderr, "xse-pool: warning log_not_written path=%s reason=\"%s\"\n", file->path, strerror(errno));
-    file->told = true;
+    file->reported = true;
 }
 
 static void begin_anew(struct logfile *file)

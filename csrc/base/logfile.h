@@ -1,5 +1,5 @@
 /* logfile.h: a log on a disk that may be full, or slow to be looked at: it takes at most twice most_bytes, and where it
- * cannot be written the first failure is told on stderr and the work goes on. Writes may block as long as the disk does. */
+ * cannot be written the first failure is written to stderr and the work goes on. Writes may block as long as the disk does. */
 #ifndef XSE_LOGFILE_H
 #define XSE_LOGFILE_H
 

@@ -17,7 +17,7 @@ void answers_add(struct answers *a, uint64_t id, enum wire_status status, uint32
 {
     uint64_t n = payload ? payload->length : 0;
     if (n && n < RUNNER_LENT)
-        parts_copy(payload, (struct place){0, 0}, n, buf_room(&a->small, (size_t)n));
+        parts_copy(payload, (struct place){0, 0}, n, buf_extend(&a->small, (size_t)n));
     else if (n) {
         answers_close_small(a);
         parts_add_range(&a->payload, payload, (struct place){0, 0}, n);

@@ -27,7 +27,7 @@ struct worker {
     uint64_t n_done; /* since it was started */
     uint64_t killed_for; /* the task because of which it was killed, and what that task's answer is */
     enum wire_status killed_with;
-    int64_t leave_by_us; /* of one that was told to leave by itself */
+    int64_t leave_by_us; /* of one that was asked to leave by itself */
     bool killed;
     struct worker *next, *prev; /* in its list by depth */
 };
@@ -39,7 +39,7 @@ struct leader {
     struct leader_host host;
     struct runner *runner;
     struct runner_events events;
-    struct room *room;
+    struct task_table *table;
     struct task_queue queue;
     struct worker *workers;
     struct {
@@ -49,15 +49,15 @@ struct leader {
     struct deadlines *deadlines; /* of workers whose task has a timeout, or that are to leave */
     uint32_t n_ready, n_start_failures, n_given;
     struct prefetch prefetch;
-    uint32_t told_capacity, told_workers;
-    bool told;
+    uint32_t announced_capacity, announced_workers;
+    bool announced;
     struct answers answers; /* of the turn */
     int64_t now_us, last_sent_us, last_heard_us, period_us, threshold_us, grace_until_us, ended_us;
     /* how it will end */
     enum wire_bye bye;
     char *reason;
     struct parts exception;
-    bool manager_gone; /* and told so */
+    bool manager_gone; /* and the host was called */
 };
 
 static void leader_send(struct leader *leader, struct msg *msg)
@@ -91,7 +91,7 @@ static void leader_answer_failure(struct leader *leader, uint64_t id, enum wire_
 
 static void leader_give_back(struct leader *leader, struct task_queue *tasks)
 {
-    leader_flush_answers(leader); /* what is answered is told before what is not */
+    leader_flush_answers(leader); /* what is answered is sent before what is not */
     while (tasks->n)
         leader_send(leader, tasks_write(tasks, tasks->n < WIRE_MAX_ITEMS ? tasks->n : WIRE_MAX_ITEMS));
 }
@@ -101,17 +101,17 @@ static void leader_give_back(struct leader *leader, struct task_queue *tasks)
 static void leader_tell_credit(struct leader *leader, bool always)
 {
     uint32_t now = leader->state == RUNNING ? prefetch_capacity(&leader->prefetch, leader->n_ready) : 0,
-             told = leader->told_capacity;
-    bool differs = !leader->told || leader->n_ready != leader->told_workers;
+             announced = leader->announced_capacity;
+    bool differs = !leader->announced || leader->n_ready != leader->announced_workers;
     /* Measured times waver: a capacity that differs by less than a quarter is the same. */
-    differs |= now > told ? now - told > told / 4 : told - now > told / 4;
+    differs |= now > announced ? now - announced > announced / 4 : announced - now > announced / 4;
     if (!differs && !always)
         return;
     struct buf head = {0};
     wire_put_credit(&head, now, leader->n_ready, (uint32_t)leader->prefetch.task_us, leader->state == DRAINING);
-    leader->told = true;
-    leader->told_capacity = now;
-    leader->told_workers = leader->n_ready;
+    leader->announced = true;
+    leader->announced_capacity = now;
+    leader->announced_workers = leader->n_ready;
     leader_send(leader, msg_new(&head, NULL));
 }
 
@@ -471,7 +471,7 @@ static void leader_on_start(struct leader *leader, const struct msg *msg)
 
 static void leader_on_tasks(struct leader *leader, const struct msg *msg)
 {
-    tasks_read(leader->room, msg, &leader->queue);
+    tasks_read(leader->table, msg, &leader->queue);
     if (leader->state != RUNNING)
         leader_give_back(leader, &leader->queue);
 }
@@ -497,7 +497,7 @@ static void leader_on_cancel(struct leader *leader, const struct msg *msg)
     uint64_t *started = mem_array(msg->wire.count, sizeof *started);
     uint32_t n_started = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
-        struct task *task = room_task(leader->room, wire_id(&msg->wire, i));
+        struct task *task = task_table_find(leader->table, wire_id(&msg->wire, i));
         if (!task)
             continue;
         if (task->queue != &leader->queue)
@@ -643,7 +643,7 @@ void leader_flush(struct leader *leader, int64_t now_us)
     leader_dispatch(leader);
     leader->runner->ops->flush(leader->runner);
     leader_flush_answers(leader);
-    if (leader->state == RUNNING && (leader->n_ready || leader->told))
+    if (leader->state == RUNNING && (leader->n_ready || leader->announced))
         leader_tell_credit(leader, false);
     if (leader->state == DRAINING && !leader->n_given)
         leader_begin_end(leader, WIRE_ASKED, "", NULL);
@@ -663,7 +663,7 @@ struct leader *leader_new(const struct leader_settings *settings, const struct l
     leader->host = *host;
     leader->runner = runner;
     leader->prefetch = (struct prefetch){.most = settings->most_prefetch, .one_by_one = settings->most_tasks > 0};
-    leader->room = room_new(KEEP_FUNCTION_BYTES);
+    leader->table = task_table_new(KEEP_FUNCTION_BYTES);
     leader->workers = mem_array(settings->n_workers, sizeof *leader->workers);
     for (uint32_t i = 0; i < settings->n_workers; i++)
         leader->workers[i].index = i;
@@ -691,7 +691,7 @@ void leader_free(struct leader *leader)
     for (uint32_t i = 0; i < leader->settings.n_workers; i++)
         task_queue_clear(&leader->workers[i].given);
     task_queue_clear(&leader->queue);
-    room_free(leader->room);
+    task_table_free(leader->table);
     answers_free(&leader->answers);
     mem_free(leader->workers);
     deadlines_free(leader->deadlines);

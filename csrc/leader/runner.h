@@ -24,12 +24,12 @@ struct runner_events {
     /* The answer to the first of the worker's tasks that is not answered. A payload below RUNNER_LENT bytes is lent for
      * the call; of a larger one the slices' owners may be kept. */
     void (*result)(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us, const struct parts *payload);
-    /* The worker is dead; all its results have been told. detail: the last lines of its stderr. It can be started. */
+    /* The worker is dead; all its results have been reported. detail: the last lines of its stderr. It can be started. */
     void (*worker_gone)(void *arg, uint32_t worker, const struct wire_failure *failure);
     void *arg;
 };
 
-struct runner_start { /* what a worker is told about its place */
+struct runner_start { /* what a worker learns about its place */
     uint32_t rank; /* of the leader */
     uint32_t first_in_node, n_in_node; /* the node may have several leaders */
     uint32_t n_workers; /* of this leader */

@@ -6,12 +6,12 @@ struct runner_echo {
     struct runner runner;
     struct loop *loop;
     struct loop_source source;
-    bool told;
+    bool announced;
     char *python_version;
     struct parts *answers; /* given, not answered yet */
     uint32_t *workers; /* whose */
     size_t n, capacity;
-    bool *ready; /* by worker: started, not told yet */
+    bool *ready; /* by worker: started, not reported yet */
     uint32_t n_workers;
 };
 
@@ -24,9 +24,9 @@ static bool echo_turn(void *arg)
 {
     struct runner_echo *self = arg;
     const struct runner_events *e = &self->runner.events;
-    bool any = !self->told;
-    if (!self->told) {
-        self->told = true;
+    bool any = !self->announced;
+    if (!self->announced) {
+        self->announced = true;
         e->stands(e->arg, self->python_version);
     }
     for (uint32_t i = 0; i < self->n_workers; i++)

@@ -145,7 +145,7 @@ static void fork_take_answer(struct worker *worker, const struct up *up, const s
         struct place after = parts_step(payload, (struct place){0, 0}, up->status);
         size_t n = (size_t)(payload->length - up->status);
         parts_copy(payload, (struct place){0, 0}, up->status, (uint8_t *)reason);
-        parts_copy(payload, after, n, buf_room(&copy, n));
+        parts_copy(payload, after, n, buf_extend(&copy, n));
         struct bytes *bytes = buf_take(&copy);
         parts_add(&exception, bytes, bytes_data(bytes), n);
         bytes_unref(bytes);
@@ -189,7 +189,7 @@ static void fork_lend_or_copy(struct parts *payload, struct bytes *lent, const u
     bytes_unref(bytes);
 }
 
-/* Whole answers at p, each told; returns how many bytes they took. */
+/* Whole answers at p, each reported; returns how many bytes they took. */
 static size_t fork_take_answers(struct worker *worker, const uint8_t *p, size_t n)
 {
     size_t at = 0;
@@ -245,12 +245,12 @@ static void fork_end_large(struct worker *worker)
 static int fork_read_some(struct worker *worker)
 {
     uint8_t *to = worker->home->scratch;
-    size_t before = 0, room = READ_SIZE;
+    size_t before = 0, space = READ_SIZE;
     if (worker->broken)
         return 0;
     if (worker->large_bytes) {
         to = bytes_data(worker->large_bytes) + worker->large_at;
-        room = worker->large.length - worker->large_at;
+        space = worker->large.length - worker->large_at;
     } else if (worker->in.n) {
         before = worker->in.n;
         memcpy(to, worker->in.p, before);
@@ -258,7 +258,7 @@ static int fork_read_some(struct worker *worker)
     }
     ssize_t got;
     do
-        got = recv(worker->socket, to + before, room - before, MSG_DONTWAIT);
+        got = recv(worker->socket, to + before, space - before, MSG_DONTWAIT);
     while (got < 0 && errno == EINTR);
     if (got <= 0) {
         buf_put(&worker->in, to, before);
@@ -278,7 +278,7 @@ static int fork_read_some(struct worker *worker)
         fork_begin_large(worker, to + used, left);
     else
         buf_put(&worker->in, to + used, left);
-    return (size_t)got == room - before ? 1 : 0;
+    return (size_t)got == space - before ? 1 : 0;
 }
 
 static void fork_on_socket(void *arg, uint32_t events)

@@ -29,9 +29,9 @@ static uint32_t share_n_names(const char *list)
     return n;
 }
 
-static uint32_t share_fit(double room, double each)
+static uint32_t share_fit(double available, double each)
 {
-    double n = room / each + 1e-9; /* 0.3 / 0.1 is three */
+    double n = available / each + 1e-9; /* 0.3 / 0.1 is three */
     return n > UINT16_MAX ? UINT16_MAX : (uint32_t)n;
 }
 

@@ -34,7 +34,7 @@ struct bell_far { /* how to ring one rank of another node; zeroed: only its card
 };
 void bell_ring_far(struct bell *bell, const struct bell_far *far, const struct bell_card *card);
 
-/* Take what has rung. For each far ring `from` is told, with what answers it. */
+/* Take what has rung. `from` is called for each ring of another node, with what answers it. */
 void bell_hear(struct bell *bell, void (*from)(void *arg, uint32_t rank, const struct bell_far *far), void *arg);
 
 #endif

@@ -388,7 +388,7 @@ static int open_bells(struct mpx *m, struct err *err)
     return 0;
 }
 
-/* Another MPI's launcher starts as many processes as it was told to, and ours sees each alone. One that ours has started is
+/* Another MPI's launcher starts as many processes as it was asked to, and ours sees each alone. One that ours has started is
  * counted by its own variable, whatever a job around it has set. */
 static int check_launcher(const struct mpx *m, struct err *err)
 {

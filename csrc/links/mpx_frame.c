@@ -59,7 +59,7 @@ struct bytes *mpx_frame_small(const struct msg *msg)
 {
     struct buf buf = {0};
     buf_put(&buf, bytes_data(msg->head), bytes_length(msg->head));
-    parts_copy(&msg->payload, (struct place){0, 0}, msg->payload.length, buf_room(&buf, (size_t)msg->payload.length));
+    parts_copy(&msg->payload, (struct place){0, 0}, msg->payload.length, buf_extend(&buf, (size_t)msg->payload.length));
     return buf_take(&buf);
 }
 
@@ -69,7 +69,7 @@ struct bytes *mpx_frame_announce(const struct msg *msg, const struct parts *piec
     buf_put(&buf, bytes_data(msg->head), bytes_length(msg->head));
     for (size_t i = 0; i < pieces->n_slices; i++)
         for (int byte = 0; byte < 8; byte++)
-            *buf_room(&buf, 1) = (uint8_t)(pieces->v[i].n >> 8 * byte);
+            *buf_extend(&buf, 1) = (uint8_t)(pieces->v[i].n >> 8 * byte);
     return buf_take(&buf);
 }
 

@@ -28,13 +28,13 @@ struct manager {
     struct rings rings;
     uint32_t n_stand, n_bye;
     char *python_version;
-    struct room *room;
+    struct task_table *table;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
     uint64_t task_us; /* what tasks take, for each worker of theirs, summed */
     uint64_t asked; /* tasks that ranks were asked for and have not answered about */
-    uint64_t told_workers, told_capacity;
-    bool told, draining, drain_heard;
+    uint64_t announced_workers, announced_capacity;
+    bool announced, draining, drain_heard;
     struct idset cancelling; /* ids that ranks were asked to cancel, and that are not answered yet */
     uint64_t owed; /* tasks that come back from ranks go up, so many of them: the interchange has recalled them */
     uint32_t n_asked; /* ranks that were asked for them and have not answered */
@@ -80,10 +80,10 @@ static bool manager_count_back(struct manager *manager, struct rank *rank, uint3
 
 static void manager_send_tasks(struct manager *manager, struct rank *rank, uint32_t most)
 {
-    uint32_t room =
+    uint32_t space =
         (rank->ring == IDLE && rank->n_workers < rank->capacity ? rank->n_workers : rank->capacity) - rank->in_flight;
     uint32_t n = manager->queue.n < most ? manager->queue.n : most;
-    n = n < room ? n : room;
+    n = n < space ? n : space;
     n = n < WIRE_MAX_ITEMS ? n : WIRE_MAX_ITEMS;
     manager_to_rank(manager, rank, tasks_write(&manager->queue, n));
     rank->in_flight += n;
@@ -159,19 +159,19 @@ static void manager_flush_results(struct manager *manager)
 static void manager_tell_credit(struct manager *manager, bool always)
 {
     uint64_t capacity = manager->state == RUNNING ? manager->capacity : 0;
-    uint64_t difference =
-        capacity > manager->told_capacity ? capacity - manager->told_capacity : manager->told_capacity - capacity;
-    bool differs =
-        !manager->told || manager->n_workers != manager->told_workers || difference > manager->told_capacity / 4;
+    uint64_t difference = capacity > manager->announced_capacity ? capacity - manager->announced_capacity
+                                                                 : manager->announced_capacity - capacity;
+    bool differs = !manager->announced || manager->n_workers != manager->announced_workers ||
+                   difference > manager->announced_capacity / 4;
     if (!differs && !always)
         return;
     struct buf head = {0};
     uint32_t task_us = manager->n_workers ? (uint32_t)(manager->task_us / manager->n_workers) : 0;
     wire_put_credit(&head, capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity, (uint32_t)manager->n_workers,
                     task_us, manager->draining);
-    manager->told = true;
-    manager->told_capacity = capacity;
-    manager->told_workers = manager->n_workers;
+    manager->announced = true;
+    manager->announced_capacity = capacity;
+    manager->announced_workers = manager->n_workers;
     manager_to_interchange(manager, msg_new(&head, NULL));
 }
 
@@ -227,7 +227,7 @@ static void manager_end_if_all_left(struct manager *manager)
 {
     if (manager->n_bye < manager->settings.n_ranks)
         return;
-    if (manager->bye != WIRE_DRAINED || manager->drain_heard || !manager->told || manager->stop_by_us < INT64_MAX)
+    if (manager->bye != WIRE_DRAINED || manager->drain_heard || !manager->announced || manager->stop_by_us < INT64_MAX)
         manager_end(manager);
 }
 
@@ -246,7 +246,7 @@ static void manager_begin_end(struct manager *manager, enum wire_bye code, const
         manager->draining = true;
         log_info("block_stopping code=%d grace_ms=%u reason=\"%s\"", code, grace_ms, reason);
         manager_give_back(manager);
-        if (manager->told)
+        if (manager->announced)
             manager_tell_credit(manager, true);
     } else if (by >= manager->stop_by_us && grace_ms)
         return;
@@ -319,11 +319,11 @@ static void manager_cancel_here(struct manager *manager, struct task *task)
 /* A task that left its rank before the CANCEL came there is cancelled here. */
 static void manager_queue_again(struct manager *manager, const struct msg *msg)
 {
-    tasks_read(manager->room, msg, &manager->queue);
+    tasks_read(manager->table, msg, &manager->queue);
     for (uint32_t i = 0; manager->cancelling.n && i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
         if (idset_remove(&manager->cancelling, id))
-            manager_cancel_here(manager, room_task(manager->room, id));
+            manager_cancel_here(manager, task_table_find(manager->table, id));
     }
 }
 
@@ -454,7 +454,7 @@ static void manager_on_cancel(struct manager *manager, struct msg *msg)
     uint32_t n_here = 0;
     for (uint32_t i = 0; i < msg->wire.count; i++) {
         uint64_t id = wire_id(&msg->wire, i);
-        struct task *task = room_task(manager->room, id);
+        struct task *task = task_table_find(manager->table, id);
         if (task) {
             manager_cancel_here(manager, task);
             n_here++;
@@ -507,7 +507,7 @@ void manager_on_interchange(struct manager *manager, struct msg *msg, int64_t no
         break;
     case WIRE_TASKS:
         if (manager->state == RUNNING)
-            tasks_read(manager->room, msg, &manager->queue);
+            tasks_read(manager->table, msg, &manager->queue);
         else
             manager_to_interchange(manager, msg_ref(msg)); /* given back as it came */
         break;
@@ -539,7 +539,7 @@ void manager_on_interchange_lost(struct manager *manager, const char *reason, in
 void manager_on_signal(struct manager *manager, int64_t now_us)
 {
     manager->now_us = now_us;
-    manager_begin_end(manager, WIRE_SIGNAL, "the pool was told to end by a signal", manager->settings.grace_ms);
+    manager_begin_end(manager, WIRE_SIGNAL, "the pool was asked to end by a signal", manager->settings.grace_ms);
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
@@ -627,7 +627,7 @@ void manager_flush(struct manager *manager, int64_t now_us)
     manager_balance(manager);
     if (manager->results.n && !manager_may_gather(manager))
         manager_flush_results(manager);
-    if (manager->state == RUNNING && (manager->n_workers || manager->told))
+    if (manager->state == RUNNING && (manager->n_workers || manager->announced))
         manager_tell_credit(manager, false);
 }
 
@@ -643,7 +643,7 @@ struct manager *manager_new(const struct manager_settings *settings, const struc
     manager->settings.mpi = mem_text(settings->mpi);
     manager->settings.zmq = mem_text(settings->zmq);
     manager->host = *host;
-    manager->room = room_new(0);
+    manager->table = task_table_new(0);
     manager->ranks = mem_array(settings->n_ranks, sizeof *manager->ranks);
     for (uint32_t i = 0; i < settings->n_ranks; i++)
         manager->ranks[i].index = i;
@@ -662,7 +662,7 @@ void manager_free(struct manager *manager)
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++)
         mem_free((void *)(uintptr_t)manager->ranks[i].node.host.p);
     task_queue_clear(&manager->queue);
-    room_free(manager->room);
+    task_table_free(manager->table);
     wire_results_free(&manager->results);
     parts_clear(&manager->results_payload);
     parts_clear(&manager->exception);

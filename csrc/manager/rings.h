@@ -1,4 +1,4 @@
-/* rings.h: the ranks of a block as its manager sees them: who has room for tasks, in rings, and sums over all of them, so
+/* rings.h: the ranks of a block as its manager sees them: which can take tasks, in rings, and sums over all of them, so
  * that no message costs a look at every rank. No I/O, no clock. The ranks are the manager's. */
 #ifndef XSE_RINGS_H
 #define XSE_RINGS_H

@@ -25,7 +25,7 @@ struct stream {
     struct loop *loop;
     int fd;
     struct stream_events events;
-    int taken; /* a copy of fd, to be told when the peer has read */
+    int taken; /* a copy of fd, to be notified when the peer has read */
     bool over, writing, watches_taken, was_busy;
     struct parts out; /* what waits, from out_at on */
     struct place out_at;
@@ -154,21 +154,21 @@ static bool parse_one(struct stream *s)
 static bool read_some(struct stream *s)
 {
     uint8_t *to;
-    size_t room;
+    size_t space;
     if (s->head) {
         const struct slice *last = &s->payload.v[s->payload.n_slices - 1];
         to = bytes_data(last->owner) + s->filled;
-        room = to_fill(s);
+        space = to_fill(s);
     } else {
         if (s->in_at) /* little is left then, mostly */
             memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
         s->in.n -= s->in_at;
         s->in_at = 0;
-        room = s->in.n < BUFFER ? BUFFER - s->in.n : WIRE_MAX_HEAD; /* only a head can be larger than the buffer */
-        to = buf_room(&s->in, room);
-        s->in.n -= room;
+        space = s->in.n < BUFFER ? BUFFER - s->in.n : WIRE_MAX_HEAD; /* only a head can be larger than the buffer */
+        to = buf_extend(&s->in, space);
+        s->in.n -= space;
     }
-    ssize_t got = recv(s->fd, to, room, MSG_DONTWAIT);
+    ssize_t got = recv(s->fd, to, space, MSG_DONTWAIT);
     if (got < 0 && errno == EINTR)
         return true;
     if (got < 0 && errno == EAGAIN)
@@ -184,7 +184,7 @@ static bool read_some(struct stream *s)
         s->in.n += (size_t)got;
     while (!s->head && !s->over && parse_one(s))
         ;
-    return (size_t)got == room && !s->over;
+    return (size_t)got == space && !s->over;
 }
 
 /* ---- out -------------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #define FIRST_CHAINS 1024u /* of tasks: twice as many whenever there are more tasks than chains */
 #define COPY_UNDER 65536u /* smaller things are copied, so that they do not keep a whole message in memory */
 
-struct room {
+struct task_table {
     struct task **chains; /* tasks, by a hash of their ids */
     size_t n_chains, n_tasks; /* n_chains: a power of two */
     struct function *buckets[N_BUCKETS];
@@ -20,64 +20,64 @@ struct room {
     uint32_t last_generation, last_mark;
 };
 
-struct room *room_new(uint64_t keep_bytes)
+struct task_table *task_table_new(uint64_t keep_bytes)
 {
-    struct room *room = mem_new(sizeof *room);
-    room->n_chains = FIRST_CHAINS;
-    room->chains = mem_array(room->n_chains, sizeof *room->chains);
-    room->keep_bytes = keep_bytes;
-    return room;
+    struct task_table *table = mem_new(sizeof *table);
+    table->n_chains = FIRST_CHAINS;
+    table->chains = mem_array(table->n_chains, sizeof *table->chains);
+    table->keep_bytes = keep_bytes;
+    return table;
 }
 
 /* ---- tasks by id ------------------------------------------------------------------------------------------------ */
 
 /* Ids that follow each other come together, and have chains that lie together. Higher bits are folded in for those that come
  * at regular distances, as when ranks get them in turn. */
-static struct task **chain(const struct room *room, uint64_t id)
+static struct task **chain(const struct task_table *table, uint64_t id)
 {
-    return &room->chains[(id ^ id >> 10) & (room->n_chains - 1)];
+    return &table->chains[(id ^ id >> 10) & (table->n_chains - 1)];
 }
 
-static void join_chain(const struct room *room, struct task *task)
+static void join_chain(const struct task_table *table, struct task *task)
 {
-    struct task **first = chain(room, task->id);
+    struct task **first = chain(table, task->id);
     task->next_in_chain = *first;
     *first = task;
 }
 
-static void more_chains(struct room *room)
+static void more_chains(struct task_table *table)
 {
-    struct task **before = room->chains;
-    size_t n = room->n_chains;
-    room->n_chains = 2 * n;
-    room->chains = mem_array(room->n_chains, sizeof *room->chains);
+    struct task **before = table->chains;
+    size_t n = table->n_chains;
+    table->n_chains = 2 * n;
+    table->chains = mem_array(table->n_chains, sizeof *table->chains);
     for (size_t i = 0; i < n; i++)
         for (struct task *task = before[i], *next; task; task = next) {
             next = task->next_in_chain;
-            join_chain(room, task);
+            join_chain(table, task);
         }
     mem_free(before);
 }
 
-static void enter(struct room *room, struct task *task)
+static void enter(struct task_table *table, struct task *task)
 {
-    if (room->n_tasks++ == room->n_chains)
-        more_chains(room);
-    join_chain(room, task);
+    if (table->n_tasks++ == table->n_chains)
+        more_chains(table);
+    join_chain(table, task);
 }
 
-static void leave(struct room *room, const struct task *task)
+static void leave(struct task_table *table, const struct task *task)
 {
-    struct task **at = chain(room, task->id);
+    struct task **at = chain(table, task->id);
     while (*at != task)
         at = &(*at)->next_in_chain;
     *at = task->next_in_chain;
-    room->n_tasks--;
+    table->n_tasks--;
 }
 
-struct task *room_task(const struct room *room, uint64_t id)
+struct task *task_table_find(const struct task_table *table, uint64_t id)
 {
-    struct task *task = *chain(room, id);
+    struct task *task = *chain(table, id);
     while (task && task->id != id)
         task = task->next_in_chain;
     return task;
@@ -85,52 +85,52 @@ struct task *room_task(const struct room *room, uint64_t id)
 
 /* ---- functions -------------------------------------------------------------------------------------------------- */
 
-static struct function **bucket(struct room *room, const uint8_t *digest)
+static struct function **bucket(struct task_table *table, const uint8_t *digest)
 {
     uint32_t hash; /* the digest is one already */
     memcpy(&hash, digest, sizeof hash);
-    return &room->buckets[hash % N_BUCKETS];
+    return &table->buckets[hash % N_BUCKETS];
 }
 
-static void leave_unused(struct room *room, struct function *f)
+static void leave_unused(struct task_table *table, struct function *f)
 {
-    *(f->newer ? &f->newer->older : &room->newest) = f->older;
-    *(f->older ? &f->older->newer : &room->oldest) = f->newer;
+    *(f->newer ? &f->newer->older : &table->newest) = f->older;
+    *(f->older ? &f->older->newer : &table->oldest) = f->newer;
     f->newer = f->older = NULL;
-    room->kept_bytes -= f->bytes.length;
+    table->kept_bytes -= f->bytes.length;
 }
 
-static void join_unused(struct room *room, struct function *f)
+static void join_unused(struct task_table *table, struct function *f)
 {
-    f->older = room->newest;
-    *(f->older ? &f->older->newer : &room->oldest) = f;
-    room->newest = f;
-    room->kept_bytes += f->bytes.length;
+    f->older = table->newest;
+    *(f->older ? &f->older->newer : &table->oldest) = f;
+    table->newest = f;
+    table->kept_bytes += f->bytes.length;
 }
 
-static void forget_oldest(struct room *room)
+static void forget_oldest(struct task_table *table)
 {
-    struct function *f = room->oldest;
-    leave_unused(room, f);
-    struct function **at = bucket(room, f->digest);
+    struct function *f = table->oldest;
+    leave_unused(table, f);
+    struct function **at = bucket(table, f->digest);
     while (*at != f)
         at = &(*at)->next;
     *at = f->next;
-    room->free_slots = mem_grow(room->free_slots, room->n_free_slots + 1, sizeof(uint32_t));
-    room->free_slots[room->n_free_slots++] = f->slot;
+    table->free_slots = mem_grow(table->free_slots, table->n_free_slots + 1, sizeof(uint32_t));
+    table->free_slots[table->n_free_slots++] = f->slot;
     parts_clear(&f->bytes);
     mem_free(f);
 }
 
-void room_free(struct room *room)
+void task_table_free(struct task_table *table)
 {
-    if (!room)
+    if (!table)
         return;
-    while (room->oldest)
-        forget_oldest(room);
-    mem_free(room->free_slots);
-    mem_free(room->chains);
-    mem_free(room);
+    while (table->oldest)
+        forget_oldest(table);
+    mem_free(table->free_slots);
+    mem_free(table->chains);
+    mem_free(table);
 }
 
 /* n bytes of a payload as parts of their own. Falls back to sharing when there is no memory for a copy. */
@@ -147,10 +147,10 @@ static void keep(struct parts *to, const struct parts *from, struct place at, ui
     bytes_unref(copy);
 }
 
-static struct function *intern(struct room *room, struct wire_function f, uint32_t codec, const struct parts *payload,
-                               struct place at)
+static struct function *intern(struct task_table *table, struct wire_function f, uint32_t codec,
+                               const struct parts *payload, struct place at)
 {
-    struct function **first = bucket(room, f.digest);
+    struct function **first = bucket(table, f.digest);
     for (struct function *known = *first; known; known = known->next)
         if (memcmp(known->digest, f.digest, WIRE_DIGEST) == 0 && known->codec == codec)
             return known;
@@ -158,12 +158,12 @@ static struct function *intern(struct room *room, struct wire_function f, uint32
     memcpy(new->digest, f.digest, WIRE_DIGEST);
     keep(&new->bytes, payload, at, f.length);
     new->codec = codec;
-    new->slot = room->n_free_slots ? room->free_slots[--room->n_free_slots] : room->n_slots++;
-    new->generation = ++room->last_generation ? room->last_generation : ++room->last_generation;
-    new->home = room;
+    new->slot = table->n_free_slots ? table->free_slots[--table->n_free_slots] : table->n_slots++;
+    new->generation = ++table->last_generation ? table->last_generation : ++table->last_generation;
+    new->home = table;
     new->next = *first;
     *first = new;
-    join_unused(room, new);
+    join_unused(table, new);
     return new;
 }
 
@@ -175,7 +175,7 @@ static void use(struct function *f)
 
 static void unuse(struct function *f)
 {
-    struct room *home = f->home; /* f may be the one to go */
+    struct task_table *home = f->home; /* f may be the one to go */
     if (--f->n_tasks)
         return;
     join_unused(home, f);
@@ -254,7 +254,7 @@ void task_queue_clear(struct task_queue *queue)
 
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
-void tasks_read(struct room *room, const struct msg *msg, struct task_queue *to)
+void tasks_read(struct task_table *table, const struct msg *msg, struct task_queue *to)
 {
     const struct wire_message *m = &msg->wire;
     assert(m->type == WIRE_TASKS);
@@ -269,14 +269,14 @@ void tasks_read(struct room *room, const struct msg *msg, struct task_queue *to)
     for (uint32_t i = 0; i < m->tasks.n_runs; i++) {
         struct wire_run run = wire_run(m, i);
         struct function *f =
-            intern(room, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
+            intern(table, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
         struct task *before = NULL; /* of this run: the place is looked for once */
         for (uint32_t j = 0; j < run.n_tasks; j++, index++) {
             struct task *task = mem_new(sizeof *task);
             task->function = f;
             use(f);
             task->id = wire_id(m, index);
-            enter(room, task);
+            enter(table, task);
             task->length = wire_length(m, index);
             task->priority = run.priority;
             task->timeout_ms = run.timeout_ms;
@@ -298,7 +298,7 @@ struct msg *tasks_write(struct task_queue *from, uint32_t n)
     struct parts payload = {0};
     struct buf head = {0};
     assert(n >= 1 && n <= from->n && n <= WIRE_MAX_ITEMS);
-    struct room *home = from->first->function->home;
+    struct task_table *home = from->first->function->home;
     uint32_t mark = ++home->last_mark ? home->last_mark : ++home->last_mark;
     struct task *task = from->first;
     for (uint32_t i = 0; i < n; i++, task = task->next) { /* functions come first in the payload */

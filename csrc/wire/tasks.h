@@ -1,6 +1,6 @@
-/* tasks.h: tasks on their way through a room, and the functions they call. No I/O, no clock.
+/* tasks.h: the tasks that one process holds, and the functions they call. No I/O, no clock.
  *
- * A task owns its arguments and shares its function. A `room` knows all tasks that were read into it, whatever queue they
+ * A task owns its arguments and shares its function. A `task_table` knows all tasks that were read into it, whatever queue they
  * are in, until they are written or freed: one is found by its id at once. And it knows their functions, so that equal ones
  * that came in different messages are one, and go out once. */
 #ifndef XSE_TASKS_H
@@ -8,7 +8,7 @@
 
 #include "wire/msg.h"
 
-struct room; /* its tasks by id, their functions by digest */
+struct task_table; /* its tasks by id, their functions by digest */
 
 struct function {
     uint8_t digest[WIRE_DIGEST];
@@ -17,7 +17,7 @@ struct function {
     uint32_t slot; /* small number, unique among the functions alive; used again after */
     uint32_t generation; /* tells this function from an earlier one in the same slot; never 0 */
     /* tasks.c's own */
-    struct room *home;
+    struct task_table *home;
     struct function *next; /* in its bucket */
     struct function *newer, *older; /* among those that no task uses */
     unsigned n_tasks;
@@ -43,12 +43,12 @@ struct task_queue { /* zeroed is empty */
 };
 
 /* keep_bytes: how many bytes of functions to keep that no task uses just now. */
-struct room *room_new(uint64_t keep_bytes);
-void room_free(struct room *room); /* no task may be left */
-struct task *room_task(const struct room *room, uint64_t id); /* NULL: not here */
+struct task_table *task_table_new(uint64_t keep_bytes);
+void task_table_free(struct task_table *table); /* no task may be left */
+struct task *task_table_find(const struct task_table *table, uint64_t id); /* NULL: not here */
 
 /* The tasks of a TASKS message, in its order, at the queue's end; a task goes before those of lower priority. */
-void tasks_read(struct room *room, const struct msg *msg, struct task_queue *to);
+void tasks_read(struct task_table *table, const struct msg *msg, struct task_queue *to);
 /* The first n tasks as one TASKS message. They are gone from the queue; 1 <= n <= queue's, n <= WIRE_MAX_ITEMS. */
 struct msg *tasks_write(struct task_queue *from, uint32_t n);
 

@@ -459,7 +459,7 @@ static void put_text(struct buf *head, struct wire_text text)
             n--;
     }
     put32(head, n);
-    uint8_t *to = buf_room(head, n);
+    uint8_t *to = buf_extend(head, n);
     bool good = is_text((const uint8_t *)text.p, n);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t c = (uint8_t)text.p[i];

@@ -23,7 +23,7 @@ struct worker {
     uint8_t *buffer; /* READ_AHEAD bytes, of which [at, end) are not used yet */
     size_t at, end;
     uint8_t *large; /* for what does not fit the buffer */
-    size_t large_room;
+    size_t large_capacity;
     uint32_t pid;
 };
 
@@ -79,10 +79,10 @@ static const uint8_t *worker_take(struct worker *worker, size_t n)
         worker->at += n;
         return worker->buffer + worker->at - n;
     }
-    if (n > worker->large_room) {
+    if (n > worker->large_capacity) {
         free(worker->large); /* not grown: its content is of no use */
         worker->large = mem_grow(NULL, n, 1);
-        worker->large_room = n;
+        worker->large_capacity = n;
     }
     size_t here = worker->end - worker->at;
     memcpy(worker->large, worker->buffer + worker->at, here);
@@ -94,7 +94,7 @@ static void worker_let_large_go(struct worker *worker)
 {
     free(worker->large);
     worker->large = NULL;
-    worker->large_room = 0;
+    worker->large_capacity = 0;
 }
 
 static bool worker_send_up(struct worker *worker, const struct up *up, const void *a, size_t n_a, const void *b,

@@ -98,7 +98,7 @@ static int process_close_the_rest(int fd)
     return 3;
 }
 
-/* What the launcher has told the rank about its place in the job is not true of a worker: a task that starts an MPI
+/* What the launcher has set in the rank about its place in the job is not true of a worker: a task that starts an MPI
  * program of its own would join the pool's job, or hang trying. The scheduler's variables (SLURM_*, PBS_*) stay. */
 static void process_forget_mpi(void)
 {

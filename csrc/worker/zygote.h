@@ -23,7 +23,7 @@ struct zygote_settings {
     int64_t memory_limit; /* bytes that a worker may have; 0: no limit */
 };
 
-struct zygote_worker { /* what a worker is told when it is forked */
+struct zygote_worker { /* what a worker receives when it is forked */
     uint32_t rank, worker, node_index, n_in_node;
     uint32_t core_index, n_on_cores; /* among the workers that share its cores */
     char block_id[256], pool_id[64];

@@ -16,7 +16,7 @@ from .results import Results, read
 from .rows import ROWS, Row
 
 OURS, OTHERS, MUST, FAINT = "#1f6fb4", "#b4bac0", "#c0392b", "#505860"
-ROOM = 0.12  # that a bar's figure takes, of the widest bar
+FIGURE_WIDTH = 0.12  # that a bar's figure takes, of the widest bar
 
 #: The row's number and figure, and what the panel is called.
 PANELS = (
@@ -78,7 +78,7 @@ def bar(axes: Axes, place: int, peer: str, values: Sequence[float], targets: Seq
     right = max(values)
     for at in sorted(targets):
         axes.plot([at, at], [place - 0.5, place + 0.5], color=MUST, linewidth=2, solid_capstyle="butt")
-        if right < at < right + widest * ROOM:
+        if right < at < right + widest * FIGURE_WIDTH:
             right = at
     axes.text(right + widest * 0.015, place, number(median), va="center", fontsize=8)
 

@@ -1,4 +1,7 @@
-"""Measures how the rooms grow, at sizes that this machine has only simulated. Prints tables; writes JSON and SVG."""
+"""Measures how the cost of each process grows, at sizes that exist here only as simulations.
+
+Prints tables; writes JSON and SVG.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from pathlib import Path
 from xse import launch
 
 from . import rows
-from .brain import us_a_cancel, us_a_task
 from .plot import Line, plot
+from .state_machine import us_a_cancel, us_a_task
 
 ROOT = Path(__file__).parents[2]
 DECADES = (1, 10, 100, 1000, 10_000)
@@ -79,13 +82,13 @@ def queue(quick: bool) -> object:
     return {"played": played, "real": real}
 
 
-def brains(n_tasks: int) -> dict[str, list[tuple[float, float]]]:
+def state_machines(n_tasks: int) -> dict[str, list[tuple[float, float]]]:
     """Of manager and leader, microseconds for a task: C, in a program of its own."""
     build = ROOT / "build" / "scale"
     if not (build / "build.ninja").exists():
         subprocess.run(["meson", "setup", build, ROOT, "--buildtype=release"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["meson", "compile", "-C", build, "xse-brains"], check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run([build / "xse-brains", str(n_tasks)], check=True, capture_output=True, text=True)
+    subprocess.run(["meson", "compile", "-C", build, "xse-state-machines"], check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run([build / "xse-state-machines", str(n_tasks)], check=True, capture_output=True, text=True)
     found: dict[str, list[tuple[float, float]]] = {}
     for line in done.stdout.splitlines():
         name, size, ns = line.split()
@@ -95,7 +98,7 @@ def brains(n_tasks: int) -> dict[str, list[tuple[float, float]]]:
 
 def growth(quick: bool) -> object:
     n = 10_000 if quick else 30_000
-    in_c = brains(n)
+    in_c = state_machines(n)
     core: dict[str, list[tuple[float, float]]] = {
         "blocks": [(b, us_a_task(b, 0, n)) for b in DECADES],
         "queue": [(q, us_a_task(10, q, n)) for q in QUEUES],
@@ -133,7 +136,7 @@ def growth(quick: bool) -> object:
         show(title, [{"size": size, **figures} for size, figures in zip(sizes, found, strict=True)])
     if not quick:
         docs = ROOT / "docs" / "guide"
-        us = "CPU of a brain for a task, µs"
+        us = "CPU of one state machine for a task, µs"
         (docs / "scaling-size.svg").write_text(plot("What a task costs, by size", "blocks, ranks, workers", us, scale))
         (docs / "scaling-queue.svg").write_text(plot("What a task costs, by queue", "tasks that wait", us, queues))
     ranks = [rows.simulated(r, 256, 10 if quick else 40, 0.5) for r in ((1, 4) if quick else (1, 4, 16, 64))]

@@ -51,7 +51,7 @@ def about(mean_s: float, n: int) -> array[int]:
 
 
 def simulated(ranks: int, workers: int, tasks_each: int, task_s: float) -> Figures:
-    """Ranks with simulated workers, as one block: tasks a second, and the CPU of each room for a task."""
+    """Ranks with simulated workers, as one block: tasks a second, and the CPU of each process for a task."""
     n = ranks * workers * tasks_each
     with (
         scratch() as directory,
@@ -62,15 +62,15 @@ def simulated(ranks: int, workers: int, tasks_each: int, task_s: float) -> Figur
         pids = pool.pids()
         if len(pids) != ranks:
             raise AssertionError(f"{len(pids)} ranks, not {ranks}")
-        rooms = {"source": [os.getpid()], "interchange": [source.process.pid], "rank 0": pids[:1]}
-        rooms |= {"other ranks": pids[1:]}
+        processes = {"source": [os.getpid()], "interchange": [source.process.pid], "rank 0": pids[:1]}
+        processes |= {"other ranks": pids[1:]}
         takes = about(task_s, n)
-        before = {room: total_cpu_s(pids) for room, pids in rooms.items()}
+        before = {process: total_cpu_s(pids) for process, pids in processes.items()}
         start = time.monotonic()
         source.submit(takes)
         source.until(source.all_done, 1200)
         elapsed = time.monotonic() - start
-        cost = {f"{room}, us/task": (total_cpu_s(p) - before[room]) / n * 1e6 for room, p in rooms.items()}
+        cost = {f"{process}, us/task": (total_cpu_s(p) - before[process]) / n * 1e6 for process, p in processes.items()}
         return {
             "workers": ranks * workers,
             "ranks": ranks,

@@ -1,7 +1,7 @@
 """Where tasks come from: an executor's end of an interchange that sends columns of tasks and keeps no future for each.
 
-So the rooms behind it can be given more than a client could make. Every result is checked: it is the task's arguments,
-it came once, and (where the workers are simulated) it took the time that was written in it.
+The processes behind it get more tasks than a client could make. Every result is checked: it equals the arguments of its
+task, it came once, and (where the workers are simulated) it took the time that was written in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hands that do a plan's faults to the processes and links of a run."""
+"""Does the faults of a plan to the processes and links of a run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ static inline void drop_line(void *arg, enum log_level level, const char *line)
     (void)line;
 }
 
-/* What is lost on purpose need not be told on stderr. */
+/* What is lost on purpose need not be written to stderr. */
 static inline void quiet(void)
 {
     log_to(drop_line, NULL, LOG_DEBUG);

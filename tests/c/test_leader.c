@@ -264,7 +264,7 @@ static void no_task_waits_behind_a_running_one_while_another_worker_is_free(void
     end(&w);
 }
 
-static void a_task_out_of_time_is_killed_and_told_so(void)
+static void a_task_out_of_time_is_killed_and_answered_so(void)
 {
     struct world w;
     start(&w, -1);
@@ -491,7 +491,8 @@ static void of_workers_that_said_nothing_it_says_so(void)
     for (int i = 0; i < 3; i++)
         lose_for(&w, 0, 5, 0, "");
     struct msg *bye = outbox_last(&w.out, WIRE_BYE);
-    CHECK(bye && ends_with(bye, "no worker can be started (exit code 5): it wrote nothing to stderr"), "not told");
+    CHECK(bye && ends_with(bye, "no worker can be started (exit code 5): it wrote nothing to stderr"),
+          "the reason is missing");
     end(&w);
 }
 
@@ -738,7 +739,7 @@ int main(void)
     nothing_is_fetched_ahead_of_long_tasks();
     a_user_can_cap_what_is_fetched_ahead();
     no_task_waits_behind_a_running_one_while_another_worker_is_free();
-    a_task_out_of_time_is_killed_and_told_so();
+    a_task_out_of_time_is_killed_and_answered_so();
     the_first_to_be_out_of_time_is_the_next_to_be_looked_at();
     a_task_whose_answer_is_on_its_way_is_not_killed_and_not_looked_at_again();
     a_timed_task_that_has_not_begun_is_not_killed();

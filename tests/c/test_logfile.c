@@ -1,4 +1,4 @@
-/* logfile: what is written is there, the file is bounded, and a disk that takes nothing is told of once. */
+/* logfile: what is written is there, the file is bounded, and a disk that takes nothing is reported once. */
 #include "base/logfile.h"
 
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static void it_is_bounded_and_keeps_the_newest(void)
     unlink(old);
 }
 
-static void a_disk_that_takes_nothing_is_told_of_once(void)
+static void a_disk_that_takes_nothing_is_reported_once(void)
 {
     char said[1000] = "";
     int pair[2], keep = dup(STDERR_FILENO);
@@ -64,7 +64,7 @@ int main(void)
     if (!mkdtemp(directory))
         return 1;
     it_is_bounded_and_keeps_the_newest();
-    a_disk_that_takes_nothing_is_told_of_once();
+    a_disk_that_takes_nothing_is_reported_once();
     rmdir(directory);
     return check_end("logfile");
 }

@@ -230,7 +230,7 @@ static void results_gather_while_the_interchange_is_busy(void)
     end(&w);
 }
 
-static void results_that_gathered_are_told_before_the_end(void)
+static void results_that_gathered_are_sent_before_the_end(void)
 {
     struct world w;
     start(&w, 1, 4);
@@ -394,7 +394,7 @@ static void a_rank_that_fails_ends_the_block_with_its_reason(void)
     end(&w);
 }
 
-static void a_rank_that_fails_before_registration_is_told_all_the_same(void)
+static void a_rank_that_fails_before_registration_is_reported_all_the_same(void)
 {
     struct world w;
     begin(&w, 2, 0);
@@ -478,7 +478,7 @@ static void without_the_interchange_the_block_ends(void)
     bye_from_all(&w);
     CHECK_EQUAL(w.over, 1);
     CHECK_EQUAL(w.exit_code, 1);
-    CHECK_EQUAL(outbox_last(&w.out, WIRE_STOP)->wire.count, 1); /* the ranks are told that it failed */
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_STOP)->wire.count, 1); /* the ranks learn that it failed */
     CHECK_EQUAL(sent_to(&w, UP, WIRE_BYE), 0);
     end(&w);
 }
@@ -550,7 +550,7 @@ int main(void)
     a_result_is_a_new_credit();
     results_of_one_turn_go_up_in_one_message();
     results_gather_while_the_interchange_is_busy();
-    results_that_gathered_are_told_before_the_end();
+    results_that_gathered_are_sent_before_the_end();
     results_that_were_not_asked_for_go_nowhere();
     tasks_that_wait_at_one_rank_move_when_another_is_idle();
     a_worker_that_waits_is_not_brought_a_task_from_each_rank();
@@ -561,7 +561,7 @@ int main(void)
     a_cancelled_task_that_comes_back_is_not_sent_again();
     asked_to_stop_it_stops_all_ranks_and_says_bye_last();
     a_rank_that_fails_ends_the_block_with_its_reason();
-    a_rank_that_fails_before_registration_is_told_all_the_same();
+    a_rank_that_fails_before_registration_is_reported_all_the_same();
     a_rank_that_never_starts_is_named();
     a_silent_rank_ends_the_block();
     a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_answer();

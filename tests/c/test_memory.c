@@ -128,10 +128,10 @@ static struct msg *make_two(void)
 /* Where a copy is refused the whole message is kept instead. */
 static void tasks_are_all_there(void)
 {
-    struct room *room = room_new(0);
+    struct task_table *table = task_table_new(0);
     struct task_queue queue = {0};
     struct msg *in = make_two();
-    tasks_read(room, in, &queue);
+    tasks_read(table, in, &queue);
     struct msg *out = tasks_write(&queue, 2);
     CHECK_EQUAL(out->payload.length, in->payload.length);
     CHECK_EQUAL(bytes_length(out->head), bytes_length(in->head));
@@ -140,7 +140,7 @@ static void tasks_are_all_there(void)
         CHECK(out->payload.v[i].p[0] == 'x', "not what it was");
     msg_unref(in);
     msg_unref(out);
-    room_free(room);
+    task_table_free(table);
 }
 
 static void ids_are_kept(void)
@@ -358,7 +358,7 @@ struct home {
     struct loop *loop;
     struct zygote zygote;
     struct runner *runner;
-    struct room *room;
+    struct task_table *table;
     struct task_queue given;
     int n_turns, n_results, n_gone;
 };
@@ -367,7 +367,7 @@ static void on_ready(void *arg, uint32_t worker)
 {
     struct home *h = arg;
     struct msg *msg = make_tasks(1, 1, 'f', 0);
-    tasks_read(h->room, msg, &h->given);
+    tasks_read(h->table, msg, &h->given);
     msg_unref(msg);
     h->runner->ops->give(h->runner, worker, h->given.first);
 }
@@ -408,13 +408,13 @@ static void end_turn(void *arg)
     h->runner->ops->flush(h->runner);
 }
 
-/* Where it is refused the worker is given up, and the loss told. */
+/* Where it is refused the worker is given up, and the loss is reported. */
 static void a_worker_answers_or_is_given_up(void)
 {
     struct err err;
     struct parts setup = {0};
     struct runner_start start = {.n_workers = 1, .n_in_node = 1, .block_id = "b", .pool_id = "p", .setup = &setup};
-    struct home h = {.loop = loop_new(&err), .room = room_new(0)};
+    struct home h = {.loop = loop_new(&err), .table = task_table_new(0)};
     fake_zygote_begin(&h.zygote);
     h.runner = runner_fork_new(h.loop, &h.zygote, 1);
     h.runner->events =
@@ -428,7 +428,7 @@ static void a_worker_answers_or_is_given_up(void)
     CHECK_EQUAL(h.n_gone, refused);
     h.runner->ops->free(h.runner);
     task_queue_clear(&h.given);
-    room_free(h.room);
+    task_table_free(h.table);
     loop_free(h.loop);
 }
 
@@ -436,7 +436,7 @@ static void a_worker_answers_or_is_given_up(void)
 
 enum { SURVIVED = 40, DONE = 41 }; /* a child's exit codes, beside 70 of mem.h: after a refusal; nothing has failed */
 
-static int run_child(void (*operation)(void), long n, char *said, size_t room)
+static int run_child(void (*operation)(void), long n, char *said, size_t capacity)
 {
     int err[2], status;
     CHECK(pipe(err) == 0, "no pipe");
@@ -456,7 +456,7 @@ static int run_child(void (*operation)(void), long n, char *said, size_t room)
     close(err[1]);
     size_t at = 0;
     ssize_t got;
-    while ((got = read(err[0], said + at, room - 1 - at)) > 0)
+    while ((got = read(err[0], said + at, capacity - 1 - at)) > 0)
         at += (size_t)got;
     said[at] = 0;
     close(err[0]);

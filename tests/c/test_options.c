@@ -39,7 +39,7 @@ static void the_last_one_wins(void)
     CHECK_TEXT(o.block, "2");
 }
 
-static void what_is_wrong_is_told(void)
+static void errors_say_what_is_wrong(void)
 {
     struct options o;
     struct err err;
@@ -120,7 +120,7 @@ int main(void)
 {
     options_are_read_with_a_space_or_an_equals_sign();
     the_last_one_wins();
-    what_is_wrong_is_told();
+    errors_say_what_is_wrong();
     a_rank_has_what_its_share_of_the_node_allows();
     more_ranks_than_cores_have_a_worker_each();
     what_does_not_fit_is_zero_and_explained();

@@ -1,4 +1,4 @@
-/* A block's brains, one manager and some leaders, between an interchange and workers that are this test's: random events
+/* A block's state machines, one manager and some leaders, between an interchange and workers that are this test's: random events
  * in any order, messages that cross, workers that die; after each, what must always hold. argv: the seed (printed, by
  * default a new one) and how many blocks to live through. */
 #include <stdlib.h>
@@ -46,11 +46,11 @@ struct channel { /* messages arrive in the order they were sent, when the test s
 
 enum life { NONE, STARTING, UP_AND_RUNNING, DYING };
 
-struct worker { /* given >= begun >= finished >= told, all counted from the oldest that is not told */
+struct worker { /* given >= begun >= finished >= reported, all counted from the oldest that is not reported */
     enum life life;
     uint64_t ids[256];
     uint32_t n_given, n_begun, n_finished;
-    bool leaves; /* was told to, when it had nothing */
+    bool leaves; /* was asked to, when it had nothing */
 };
 
 struct rank {
@@ -170,7 +170,7 @@ static void die(struct rank *r, uint32_t i)
 {
     struct wire_failure failure = {.pid = 7, .exit_code = -1, .signal = 9, .host = "", .block = "", .detail = ""};
     struct worker *worker = &r->workers[i];
-    while (worker->n_finished) /* the runner has told all its results before */
+    while (worker->n_finished) /* the runner has reported all its results before */
         tell(r, i);
     if (worker->life == UP_AND_RUNNING && worker->n_begun)
         r->world->book[worker->ids[0]].hit = true;

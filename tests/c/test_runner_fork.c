@@ -1,4 +1,4 @@
-/* runner_fork: what workers say is told to the leader; what they cannot have to say, for a task may write where its worker
+/* runner_fork: what workers say is reported to the leader; what they cannot have to say, for a task may write where its worker
  * writes, costs the worker, and nothing else. The processes are the test's. */
 #include "leader/runner_fork.h"
 
@@ -14,7 +14,7 @@ struct world {
     struct loop *loop;
     struct zygote zygote;
     struct runner *runner;
-    struct room *room;
+    struct task_table *table;
     struct task_queue given; /* all to worker 0 */
     int n_ready, n_setup_raised, n_results, n_gone;
     uint64_t last_length;
@@ -76,7 +76,7 @@ static void run(struct world *w, void (*const *steps)(struct world *w))
     w->steps = steps;
     fake_zygote_begin(&w->zygote);
     w->loop = loop_new(&err);
-    w->room = room_new(0);
+    w->table = task_table_new(0);
     w->runner = runner_fork_new(w->loop, &w->zygote, N);
     w->runner->events = (struct runner_events){.worker_ready = on_ready,
                                                .setup_raised = on_setup_raised,
@@ -91,7 +91,7 @@ static void run(struct world *w, void (*const *steps)(struct world *w))
     loop_run(w->loop);
     w->runner->ops->free(w->runner);
     task_queue_clear(&w->given);
-    room_free(w->room);
+    task_table_free(w->table);
     loop_free(w->loop);
 }
 
@@ -118,7 +118,7 @@ static void says_setup_raised(struct world *w)
 static void is_given_a_task(struct world *w)
 {
     struct msg *msg = make_tasks(1, 1, 'f', 0);
-    tasks_read(w->room, msg, &w->given);
+    tasks_read(w->table, msg, &w->given);
     msg_unref(msg);
     w->runner->ops->give(w->runner, 0, w->given.last);
 }

@@ -11,7 +11,7 @@ enum kind { STANDS, READY, RESULT, GONE };
 struct world {
     struct loop *loop;
     struct runner *runner;
-    struct room *room;
+    struct task_table *table;
     uint64_t last_id;
     int64_t began_us;
     struct {
@@ -20,17 +20,17 @@ struct world {
         uint64_t text; /* of a result: what stood behind the time */
         int64_t at_us;
         int signal;
-    } told[MOST];
-    int n_told, wanted; /* the loop ends when so much was told */
+    } reported[MOST];
+    int n_reported, wanted; /* the loop ends when so much was reported */
     bool start_again; /* a worker that is gone, and then give it a task that takes 2 ms, with text 3 */
 };
 
 static void tell(struct world *w, enum kind kind, uint32_t worker)
 {
-    w->told[w->n_told].kind = kind;
-    w->told[w->n_told].worker = worker;
-    w->told[w->n_told].at_us = loop_now_us(w->loop);
-    if (++w->n_told == w->wanted)
+    w->reported[w->n_reported].kind = kind;
+    w->reported[w->n_reported].worker = worker;
+    w->reported[w->n_reported].at_us = loop_now_us(w->loop);
+    if (++w->n_reported == w->wanted)
         loop_end(w->loop);
 }
 
@@ -71,26 +71,26 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     CHECK_EQUAL(status, WIRE_VALUE);
     if (payload->length == sizeof both)
         parts_copy(payload, (struct place){0, 0}, sizeof both, (uint8_t *)both);
-    w->told[w->n_told].time_us = time_us;
-    w->told[w->n_told].text = both[1];
+    w->reported[w->n_reported].time_us = time_us;
+    w->reported[w->n_reported].text = both[1];
     tell(w, RESULT, worker);
 }
 
 static void on_gone(void *arg, uint32_t worker, const struct wire_failure *failure)
 {
     struct world *w = arg;
-    w->told[w->n_told].signal = failure->signal;
+    w->reported[w->n_reported].signal = failure->signal;
     tell(w, GONE, worker);
     if (w->start_again)
         w->runner->ops->start_worker(w->runner, worker);
 }
 
-static void run_until(struct world *w, int n_told)
+static void run_until(struct world *w, int n_reported)
 {
-    w->wanted = n_told;
-    if (w->n_told < n_told)
+    w->wanted = n_reported;
+    if (w->n_reported < n_reported)
         loop_run(w->loop);
-    CHECK_EQUAL(w->n_told, n_told);
+    CHECK_EQUAL(w->n_reported, n_reported);
 }
 
 /* Its workers take tasks whether they were started or not: that is the leader's to know. */
@@ -99,7 +99,7 @@ static void begin(struct world *w, uint32_t n_workers)
     struct err err;
     memset(w, 0, sizeof *w);
     w->loop = loop_new(&err);
-    w->room = room_new(0);
+    w->table = task_table_new(0);
     w->runner = runner_sim_new(w->loop, n_workers, "3.11.7");
     w->runner->events = (struct runner_events){on_stands, on_failed, on_ready, on_setup_raised, on_result, on_gone, w};
 }
@@ -107,7 +107,7 @@ static void begin(struct world *w, uint32_t n_workers)
 static void end(struct world *w)
 {
     w->runner->ops->free(w->runner);
-    room_free(w->room);
+    task_table_free(w->table);
     loop_free(w->loop);
 }
 
@@ -127,7 +127,7 @@ static void give_bytes(struct world *w, uint32_t worker, const void *arguments, 
     parts_add(&payload, all, bytes_data(all), bytes_length(all));
     bytes_unref(all);
     struct msg *msg = msg_new(&head, &payload);
-    tasks_read(w->room, msg, &queue);
+    tasks_read(w->table, msg, &queue);
     msg_unref(msg);
     w->runner->ops->give(w->runner, worker, queue.first);
     task_queue_clear(&queue); /* what the runner needs of it, it has taken */
@@ -146,10 +146,10 @@ static void it_stands_before_a_worker_is_ready(void)
     w.runner->ops->start_worker(w.runner, 0);
     w.runner->ops->start_worker(w.runner, 1);
     run_until(&w, 3);
-    CHECK_EQUAL(w.told[0].kind, STANDS);
-    CHECK_EQUAL(w.told[1].kind, READY);
-    CHECK_EQUAL(w.told[2].kind, READY);
-    CHECK_EQUAL(w.told[1].worker + w.told[2].worker, 1);
+    CHECK_EQUAL(w.reported[0].kind, STANDS);
+    CHECK_EQUAL(w.reported[1].kind, READY);
+    CHECK_EQUAL(w.reported[2].kind, READY);
+    CHECK_EQUAL(w.reported[1].worker + w.reported[2].worker, 1);
     end(&w);
 }
 
@@ -160,10 +160,10 @@ static void a_task_comes_back_as_it_was_when_its_time_is_over(void)
     give(&w, 0, 20000, 77);
     int64_t before = loop_now_us(w.loop);
     run_until(&w, 2);
-    CHECK_EQUAL(w.told[1].kind, RESULT);
-    CHECK_EQUAL(w.told[1].text, 77);
-    CHECK_EQUAL(w.told[1].time_us, 20000);
-    CHECK(w.told[1].at_us - before >= 20000, "after %lld us", (long long)(w.told[1].at_us - before));
+    CHECK_EQUAL(w.reported[1].kind, RESULT);
+    CHECK_EQUAL(w.reported[1].text, 77);
+    CHECK_EQUAL(w.reported[1].time_us, 20000);
+    CHECK(w.reported[1].at_us - before >= 20000, "after %lld us", (long long)(w.reported[1].at_us - before));
     end(&w);
 }
 
@@ -176,10 +176,10 @@ static void tasks_of_one_worker_follow_each_other_and_those_of_two_do_not(void)
     give(&w, 1, 7000, 3);
     give(&w, 1, 9000, 4); /* by their clocks: 5, 7, 10 and 16 ms, however late this process is */
     run_until(&w, 5);
-    CHECK_EQUAL(w.told[1].text, 1);
-    CHECK_EQUAL(w.told[2].text, 3);
-    CHECK_EQUAL(w.told[3].text, 2);
-    CHECK_EQUAL(w.told[4].text, 4);
+    CHECK_EQUAL(w.reported[1].text, 1);
+    CHECK_EQUAL(w.reported[2].text, 3);
+    CHECK_EQUAL(w.reported[3].text, 2);
+    CHECK_EQUAL(w.reported[4].text, 4);
     end(&w);
 }
 
@@ -195,7 +195,7 @@ static void thousands_answer_in_the_order_of_their_clocks(void)
     }
     run_until(&w, (int)n + 1);
     for (uint32_t i = 2; i <= n; i++)
-        wrong += w.told[i].time_us < w.told[i - 1].time_us;
+        wrong += w.reported[i].time_us < w.reported[i - 1].time_us;
     CHECK_EQUAL(wrong, 0);
     end(&w);
 }
@@ -210,8 +210,8 @@ static void what_has_not_begun_is_taken_back(void)
     CHECK_EQUAL(w.runner->ops->take_back(w.runner, 0), 0);
     give(&w, 0, 0, 9);
     run_until(&w, 3);
-    CHECK_EQUAL(w.told[1].text, 0);
-    CHECK_EQUAL(w.told[2].text, 9);
+    CHECK_EQUAL(w.reported[1].text, 0);
+    CHECK_EQUAL(w.reported[2].text, 9);
     end(&w);
 }
 
@@ -223,10 +223,10 @@ static void a_killed_worker_is_gone_at_once_and_can_be_started_again(void)
     w.runner->ops->kill(w.runner, 0);
     w.start_again = true;
     run_until(&w, 4);
-    CHECK_EQUAL(w.told[1].kind, GONE);
-    CHECK(w.told[1].signal != 0, "no signal");
-    CHECK_EQUAL(w.told[2].kind, READY);
-    CHECK_EQUAL(w.told[3].text, 3); /* and not 1, which went with the worker */
+    CHECK_EQUAL(w.reported[1].kind, GONE);
+    CHECK(w.reported[1].signal != 0, "no signal");
+    CHECK_EQUAL(w.reported[2].kind, READY);
+    CHECK_EQUAL(w.reported[3].text, 3); /* and not 1, which went with the worker */
     end(&w);
 }
 
@@ -236,8 +236,8 @@ static void a_retired_worker_goes_by_itself(void)
     begin(&w, 1);
     w.runner->ops->retire(w.runner, 0);
     run_until(&w, 2);
-    CHECK_EQUAL(w.told[1].kind, GONE);
-    CHECK_EQUAL(w.told[1].signal, 0);
+    CHECK_EQUAL(w.reported[1].kind, GONE);
+    CHECK_EQUAL(w.reported[1].signal, 0);
     end(&w);
 }
 
@@ -248,8 +248,8 @@ static void a_task_in_which_no_time_is_written_takes_none(void)
     give_bytes(&w, 0, "", 0);
     give_bytes(&w, 0, "short", 5);
     run_until(&w, 3);
-    CHECK_EQUAL(w.told[1].time_us, 0);
-    CHECK_EQUAL(w.told[2].time_us, 0);
+    CHECK_EQUAL(w.reported[1].time_us, 0);
+    CHECK_EQUAL(w.reported[2].time_us, 0);
     end(&w);
 }
 

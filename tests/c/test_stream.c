@@ -108,7 +108,7 @@ static void a_message_that_comes_byte_by_byte_is_a_message(void)
     for (int twice = 0; twice < 2; twice++) {
         buf_put(&d.all, bytes_data(msg->head), bytes_length(msg->head));
         parts_copy(&msg->payload, (struct place){0, 0}, msg->payload.length,
-                   buf_room(&d.all, (size_t)msg->payload.length));
+                   buf_extend(&d.all, (size_t)msg->payload.length));
     }
     open_end(&b, loop, pair[1], 2);
     loop_at(loop, &d.timer, 0);

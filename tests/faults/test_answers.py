@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.faults.test_strangers import hello
+from tests.faults.test_untrusted_peers import hello
 from tests.support.by_hand import ByHand
 from tests.support.waiting import eventually
 from tests.unit import sample
@@ -114,7 +114,7 @@ def test_an_interchange_that_says_each_result_twice_sets_no_future_twice(
         assert world.works()
         eventually(lambda: len(called) >= 100, "each callback was called")
         assert sorted(called) == [f.task_id for f in futures]
-        eventually(lambda: caplog.text.count("result_dropped id=999999"), "the stranger is told")
+        eventually(lambda: caplog.text.count("result_dropped id=999999"), "a line in the log")
         eventually(lambda: caplog.text.count("result_dropped") > 100, "and each that came twice")
     finally:
         world.end()

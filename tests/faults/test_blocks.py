@@ -221,7 +221,7 @@ def test_a_pool_that_gets_a_signal_gives_what_runs_a_second_and_ends_otherwise(
             os.kill(ranks(block.pid)[rank].pid, number)
             (tmp_path / "soon").touch()
             assert short.result(20).block == "0"
-            with pytest.raises(ManagerLost, match="told to end by a signal"):
+            with pytest.raises(ManagerLost, match="asked to end by a signal"):
                 long.result(20)
         assert block._process.wait(20) != 0
         assert executor.submit(sample.double, 4).result(60) == 8

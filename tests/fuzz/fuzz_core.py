@@ -33,8 +33,8 @@ class World:
             heartbeat_threshold=120.0,
             fill_order=fill_order,
         )
-        self.hands = Interchange.__new__(Interchange)  # no sockets: _take alone is used
-        self.hands._core = self.core
+        self.interchange = Interchange.__new__(Interchange)  # no sockets: _take alone is used
+        self.interchange._core = self.core
         self.next_id = 100
         self.answered: set[int] = set()
 
@@ -54,7 +54,7 @@ class World:
 
     def hear(self, peer: str, message: wire.Message, payload: Frames) -> None:
         try:
-            self.hands._take(peer, message, payload)
+            self.interchange._take(peer, message, payload)
         except wire.WireError:  # as loop._bad
             self.core.on_lost(peer, "it sent bytes that are no message")
 

@@ -69,7 +69,7 @@ static void put_message(struct world *w, size_t n_payload, uint8_t fill)
     wire_put_text(&head, WIRE_BYE, WIRE_SETUP_RAISED, reason, n_payload);
     buf_put(&w->wire, head.p, head.n);
     buf_free(&head);
-    memset(buf_room(&w->wire, n_payload), fill, n_payload);
+    memset(buf_extend(&w->wire, n_payload), fill, n_payload);
 }
 
 static void assemble(struct world *w, struct feed *f)

@@ -63,13 +63,17 @@ def test_a_measure_gives_figures(mpi: str, tmp_path: Path, peer: str, measure: s
         "rows.blocks(3, 1000, curve=True)",
         "rows.queue(100_000)",
         "rows.queue_for_workers(100_000)",
-        "{'us': brain.us_a_task(3, 100, 1000)}",
+        "{'us': state_machine.us_a_task(3, 100, 1000)}",
     ],
 )
 def test_an_experiment_of_growth_gives_figures(any_mpi: str, tmp_path: Path, experiment: str) -> None:
     """Its rows check each result."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import json; from scaling import brain, rows; print(json.dumps({experiment}))"],
+        [
+            sys.executable,
+            "-c",
+            f"import json; from scaling import rows, state_machine; print(json.dumps({experiment}))",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
         capture_output=True,

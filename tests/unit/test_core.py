@@ -1,4 +1,4 @@
-"""The interchange's brain: which block gets which task, and that every task gets exactly one answer."""
+"""The interchange's state machine: which block gets which task, and that every task gets exactly one answer."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ def test_a_result_of_a_lost_block_is_dropped_and_the_pool_told_to_end() -> None:
     world.up("0", 1, 1)
     world.submit(1, 1)
     world.core.on_lost("0", "silent")
-    world.core.on_stranger("0", make_results([1]))
+    world.core.on_unregistered("0", make_results([1]))
     world.settle()
     assert world.answered() == {1: wire.Status.MANAGER_LOST}
     assert world.to_block("0", wire.Stop)[-1].now

@@ -1,4 +1,4 @@
-"""The interchange's brain under random events, in which messages of both sides cross: what must always hold."""
+"""The interchange's state machine under random events, in which messages of both sides cross: what must always hold."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class World:
         self.log.append(kind.__name__)
         kind(dice)
         for name in [name for name in self.alive if not self.core.knows(name)]:
-            self.lost.append(self.alive.pop(name))  # whatever it says now is a stranger's
+            self.lost.append(self.alive.pop(name))  # whatever it sends now comes from an unregistered peer
         if dice.below(4):  # else what comes next comes in the same turn
             self.settle()
             self.check_nobody_waits_for_nothing()
@@ -238,7 +238,7 @@ class World:
             block = dice.one_of(self.lost)
             for task_id in block.begun[:1]:
                 message = wire.Results(array("Q", [task_id]), array("I", [0]), array("I", [0]), bytes(1))
-                self.core.on_stranger(block.name, message)
+                self.core.on_unregistered(block.name, message)
 
     # ---- what the core wants
 

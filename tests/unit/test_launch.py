@@ -15,9 +15,9 @@ from xse.launch import launchers
 from xse.launch.keys import BlockKeys
 from xse.launch.options import PoolOptions
 
-MPICH = launch.Pool("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
-OPENMPI_4 = launch.Pool("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi", launch.PYTHON)
-OPENMPI_5 = launch.Pool("/p/xse-pool", "1", "Open MPI 5.0.11", "/p/bin/mpicc", launch.PYTHON)
+MPICH = launch.Executable("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
+OPENMPI_4 = launch.Executable("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi", launch.PYTHON)
+OPENMPI_5 = launch.Executable("/p/xse-pool", "1", "Open MPI 5.0.11", "/p/bin/mpicc", launch.PYTHON)
 
 
 def program(path: Path, text: str) -> Path:
@@ -78,7 +78,7 @@ def test_the_mpiexec_beside_its_mpicc_is_taken_before_any_on_path(
     mine = program(tmp_path / "mine/bin/mpiexec", "HYDRA build details")
     program(tmp_path / "other/bin/mpiexec", "HYDRA build details")
     monkeypatch.setenv("PATH", f"{tmp_path}/other/bin:/usr/bin:/bin")
-    pool = launch.Pool("/p", "1", "MPICH 4", str(tmp_path / "mine/bin/mpicc"), launch.PYTHON)
+    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "mine/bin/mpicc"), launch.PYTHON)
     assert launch.find_mpiexec(pool) == str(mine)
 
 
@@ -86,7 +86,7 @@ def test_an_mpiexec_of_another_mpi_is_passed_over(tmp_path: Path, monkeypatch: p
     program(tmp_path / "a/mpiexec", "mpiexec (OpenRTE) 4.1.4")
     right = program(tmp_path / "a/mpiexec.mpich", "HYDRA build details")
     monkeypatch.setenv("PATH", f"{tmp_path}/a:/usr/bin:/bin")
-    pool = launch.Pool("/p", "1", "MPICH 4", str(tmp_path / "a/mpicc"), launch.PYTHON)
+    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "a/mpicc"), launch.PYTHON)
     assert launch.find_mpiexec(pool) == str(right)
 
 
@@ -110,7 +110,7 @@ def test_each_launcher_gets_its_own_flags(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     layout = launch.Layout(n_nodes=3, ranks_per_node=2)
 
-    def line(name: str, pool: launch.Pool) -> str:
+    def line(name: str, pool: launch.Executable) -> str:
         return " ".join(launch.launcher(name, pool, layout))
 
     assert line("auto", MPICH) == "mpiexec -n 6 -ppn 2 -bind-to none"

@@ -1,4 +1,4 @@
-"""The interchange's hands: in which order it hears what comes."""
+"""The interchange's event loop: in which order it handles messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from xse.wire.frames import Frames
 from xse.wire.stream import Stream
 
 
-class FakeDoor:
-    """A door through which has come what the test says."""
+class FakeListener:
+    """A TCP listener that has received what the test says."""
 
     def __init__(self) -> None:
         self.gone: list[bytes] = []
@@ -52,14 +52,14 @@ class World:
         self.client = Stream(ours)
         config = commands.Config(run_id="r", local_path="", xse_version="1", python_version="3.11.7", parent_pid=0)
         self.interchange = Interchange(config, Stream(theirs))
-        self.door = FakeDoor()
-        self.door.say(b"p", wire.Register("0", "pool", "1", "3.11.7", "", "", world_nodes()))
-        self.door.say(b"p", wire.Credit(1000, 1000, 0))
+        self.listener = FakeListener()
+        self.listener.say(b"p", wire.Register("0", "pool", "1", "3.11.7", "", "", world_nodes()))
+        self.listener.say(b"p", wire.Credit(1000, 1000, 0))
         self.turn()
 
     def turn(self) -> list[wire.Message | commands.Event]:
         """What is heard of it."""
-        self.interchange._through_door(self.door)  # type: ignore[arg-type]
+        self.interchange._from_tcp(self.listener)  # type: ignore[arg-type]
         self.interchange._do(self.interchange._core.settle(0.0))
         heard: list[wire.Message | commands.Event] = []
         for head, payload in self.client.receive():
@@ -80,8 +80,8 @@ def statuses(messages: list[wire.Message | commands.Event]) -> list[int]:
 def test_what_a_pool_said_before_its_connection_ended_counts() -> None:
     world = World()
     world.submit(2)
-    world.door.say(b"p", make_results([1]))
-    world.door.gone.append(b"p")
+    world.listener.say(b"p", make_results([1]))
+    world.listener.gone.append(b"p")
     assert statuses(world.turn()) == [wire.Status.VALUE, wire.Status.MANAGER_LOST]
 
 
@@ -89,15 +89,15 @@ def test_also_when_it_said_more_than_is_heard_at_a_time() -> None:
     world = World()
     world.submit(AT_A_TIME + 10)
     for i in range(AT_A_TIME + 10):
-        world.door.say(b"p", make_results([i + 1]))
-    world.door.gone.append(b"p")
+        world.listener.say(b"p", make_results([i + 1]))
+    world.listener.gone.append(b"p")
     heard = statuses(world.turn()) + statuses(world.turn())
     assert heard == [wire.Status.VALUE] * (AT_A_TIME + 10)
 
 
 def test_a_pool_that_says_bye_and_goes_has_ended_in_order() -> None:
     world = World()
-    world.door.say(b"p", wire.Bye(wire.ByeCode.ASKED, "", 0))
-    world.door.gone.append(b"p")
+    world.listener.say(b"p", wire.Bye(wire.ByeCode.ASKED, "", 0))
+    world.listener.gone.append(b"p")
     (down,) = [m for m in world.turn() if isinstance(m, commands.BlockDown)]
     assert (down.code, down.reason) == (0, "it was asked to stop")

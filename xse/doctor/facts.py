@@ -31,7 +31,7 @@ class Job:
 class FoundPool:
     """An xse-pool that runs, for this Python."""
 
-    pool: launch.Pool
+    pool: launch.Executable
     ours: str  # version of xse here
 
 

@@ -110,7 +110,7 @@ def _pool() -> facts.Fact:
     return facts.FoundPool(launch.find_pool(), VERSION)
 
 
-def _launcher(wishes: Wishes, pool: launch.Pool) -> facts.Fact:
+def _launcher(wishes: Wishes, pool: launch.Executable) -> facts.Fact:
     if wishes.launch_cmd is not None:
         return facts.Launcher(tuple(launch.words(wishes.launch_cmd)), pool.mpi, users=True)
     return facts.Launcher(tuple(launch.launcher(wishes.mpi_launcher, pool, launch.Layout())), pool.mpi, users=False)

@@ -1,4 +1,4 @@
-"""The brain of the interchange: what happened and the time go in, effects come out. No socket, no clock, no pickle.
+"""The state machine of the interchange: events and the time go in, effects come out. No socket, no clock, no pickle.
 
 Tasks wait in one queue and go to blocks by credit: workers that wait are served first, in all blocks, then what lies
 ahead of them. What is in flight to a block is known by id, so that each id gets exactly one answer even when the block
@@ -205,7 +205,7 @@ class Core:
         data = commands.dumps(reply)
         self._effects.append(ToClient(wire.Reply(number, len(data)).head(), [data]))
 
-    # ---- who has room
+    # ---- which blocks can take tasks
 
     def _place(self, block: Block) -> None:
         """Every change of a block's numbers ends here: it moves to the end of the ring where it belongs."""
@@ -460,7 +460,7 @@ class Core:
         self._n_dropped += dropped
         logger.warning("results_dropped n=%d reason='nobody waits for them: answered already, or never asked'", dropped)
 
-    def on_stranger(self, peer: Peer, message: wire.Message) -> None:
+    def on_unregistered(self, peer: Peer, message: wire.Message) -> None:
         """A pool that was given up still speaks: it learns that it must end, and what it answers is dropped."""
         if isinstance(message, wire.Results):
             self._n_dropped += len(message.ids)

@@ -1,4 +1,4 @@
-"""The hands of the interchange: sockets, clock and process around ``core``. Thin and dull; one thread.
+"""The event loop of the interchange: sockets, clock and process around ``core``. One thread, no decisions.
 
 It reads, tells the core, and does what the core says. It sleeps in one poll, and ends with its executor: when the
 executor's socket closes, when the process that started it is gone, or when it is asked to. SIGTERM ends it alone, as
@@ -17,7 +17,7 @@ import time
 from base64 import b64decode
 
 from xse.interchange import core
-from xse.interchange.tcp.listener import Door, Peer, PortError, address_of
+from xse.interchange.tcp.listener import Listener, Peer, PortError, address_of
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames
@@ -25,9 +25,11 @@ from xse.wire.stream import Stream, read_buffer
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = 64  # messages through the door, or connections that came or went, before others have their turn
+AT_A_TIME = 64  # messages of TCP connections, or connections that came or went, before others have their turn
 STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone; for the executor to read the last it is told
-LAST_WORDS_S = 1.0  # of a pool whose connection has ended, while so much comes from others that the door is never empty
+LAST_WORDS_S = (
+    1.0  # of a pool whose connection has ended, while so much comes from others that there is always more to read
+)
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -48,8 +50,8 @@ class Interchange:
             setup_codec=config.setup_codec,
             fill_order=config.fill_order,
         )
-        self._listener: socket.socket | None = None
-        self._door: Door | None = None
+        self._local_listener: socket.socket | None = None
+        self._tcp_listener: Listener | None = None
         self._pools: dict[int, Stream] = {}  # of this host, by descriptor
         self._buffer = read_buffer()
         self._ended: dict[Peer, float] = {}  # of other hosts: connections that have ended, and since when
@@ -65,19 +67,19 @@ class Interchange:
     def _open(self) -> list[int]:
         """Listen. Returns the TCP ports. Raises PortError."""
         if self._config.local_path:
-            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            self._listener.bind(self._config.local_path)
-            self._listener.listen(1024)
-            self._listener.setblocking(False)
-            self._poll.register(self._listener, _IN)
+            self._local_listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            self._local_listener.bind(self._config.local_path)
+            self._local_listener.listen(1024)
+            self._local_listener.setblocking(False)
+            self._poll.register(self._local_listener, _IN)
         self._signals = _signal_pipe()
         self._poll.register(self._signals, _IN)
         if self._config.addresses:
-            self._door = Door(self._config)
-            for fd in self._door.filenos():
+            self._tcp_listener = Listener(self._config)
+            for fd in self._tcp_listener.filenos():
                 self._poll.register(fd, _IN)
         self._watch_lifelines()
-        return self._door.ports if self._door else []
+        return self._tcp_listener.ports if self._tcp_listener else []
 
     def _watch_lifelines(self) -> None:
         """The client's socket ends with the executor, unless a child that it forked still holds it; so we ask for the
@@ -121,8 +123,8 @@ class Interchange:
                 case core.ToBlock():
                     self._send_to_block(effect.peer, [effect.head, *effect.payload])
                 case commands.Admit():
-                    if self._door:
-                        self._door.admit(effect.block_id, effect.public_key)
+                    if self._tcp_listener:
+                        self._tcp_listener.admit(effect.block_id, effect.public_key)
                 case core.Forget():
                     self._forget(effect.peer)
                 case core.End():
@@ -136,7 +138,7 @@ class Interchange:
     def _send_to_block(self, peer: core.Peer, parts: list[wire.Buffer]) -> None:
         if isinstance(peer, Stream):
             self._send(peer, parts)
-        elif isinstance(peer, Peer) and self._door and not self._door.send(peer, parts):
+        elif isinstance(peer, Peer) and self._tcp_listener and not self._tcp_listener.send(peer, parts):
             self._ended.setdefault(peer, time.monotonic())
 
     def _flush(self, stream: Stream) -> None:
@@ -150,8 +152,8 @@ class Interchange:
             self._writing.discard(peer.fileno())
             self._poll.unregister(peer)
             peer.close()
-        elif isinstance(peer, Peer) and self._door:
-            self._door.forget(peer)
+        elif isinstance(peer, Peer) and self._tcp_listener:
+            self._tcp_listener.forget(peer)
 
     # ---- in
 
@@ -177,15 +179,15 @@ class Interchange:
             self._executor_gone()
 
     def _accept(self) -> None:
-        assert self._listener
+        assert self._local_listener
         for _ in range(AT_A_TIME):
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = self._local_listener.accept()
             except OSError:  # no more, or gone again
                 return
             _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if uid != os.geteuid():  # its directory is ours alone; so this is somebody whom no directory keeps out
-                logger.warning("stranger_gone from='this host' reason='user %d, not ours'", uid)
+                logger.warning("peer_refused from='this host' reason='user %d, not ours'", uid)
                 sock.close()
                 continue
             stream = Stream(sock, self._buffer)
@@ -205,14 +207,14 @@ class Interchange:
                 self._core.on_lost(stream, "its connection has ended")
                 self._forget(stream)
 
-    def _through_door(self, door: Door) -> None:
+    def _from_tcp(self, listener: Listener) -> None:
         """The end of a connection is told beside its messages: what it said before is read first."""
         now = time.monotonic()
-        for peer in door.ended(AT_A_TIME):
+        for peer in listener.ended(AT_A_TIME):
             self._ended.setdefault(peer, now)
         over = [peer for peer, since in self._ended.items() if now - since > LAST_WORDS_S]
         for _ in range(AT_A_TIME):
-            received = door.receive()
+            received = listener.receive()
             if received is None:
                 over = list(self._ended)
                 break
@@ -222,15 +224,15 @@ class Interchange:
                     raise wire.WireError("SHORT", "no frame at all")
                 message = wire.decode(head.buffer, payload.length)
                 if isinstance(message, wire.Register):
-                    for other in door.ended():  # whose descriptor may be this one's now
+                    for other in listener.ended():  # whose descriptor may be this one's now
                         self._ended.setdefault(other, now)
-                    door.remember(peer, head)
+                    listener.remember(peer, head)
                 self._take(peer, message, payload)
             except wire.WireError as e:
                 self._bad(peer, address_of(head), e)
                 if head is not None:
-                    door.send(peer, [wire.Stop(now=True).head()])  # should it be a pool of ours
-                    door.shut_out(peer, head)
+                    listener.send(peer, [wire.Stop(now=True).head()])  # should it be a pool of ours
+                    listener.shut_out(peer, head)
         for peer in over:
             del self._ended[peer]
             self._core.on_lost(peer, "its connection has ended")
@@ -247,7 +249,7 @@ class Interchange:
             if isinstance(message, wire.Register):
                 self._core.on_register(now, peer, message, owner=peer.owner if isinstance(peer, Peer) else "")
             else:
-                self._core.on_stranger(peer, message)
+                self._core.on_unregistered(peer, message)
             return
         self._core.on_heard(now, peer)
         match message:
@@ -291,14 +293,14 @@ class Interchange:
                 self._serve(self._client, events)
             elif fd in self._pools:
                 self._serve(self._pools[fd], events)
-            elif self._listener and fd == self._listener.fileno():
+            elif self._local_listener and fd == self._local_listener.fileno():
                 self._accept()
             elif fd == self._signals:
                 self._terminate()
             elif fd in self._lifelines:
                 self._executor_gone()
-        if self._door:
-            self._through_door(self._door)
+        if self._tcp_listener:
+            self._from_tcp(self._tcp_listener)
         now = time.monotonic()
         if now >= self._core.deadline():
             self._core.on_tick(now)
@@ -314,7 +316,7 @@ class Interchange:
                 self._from_local_pool(stream)
 
     def _patience_s(self) -> float:
-        if self._core.unsettled or self._ended or (self._door and self._door.readable()):
+        if self._core.unsettled or self._ended or (self._tcp_listener and self._tcp_listener.readable()):
             return 0
         until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
         return max(0.0, until - time.monotonic())
@@ -335,10 +337,10 @@ class Interchange:
         self._let_client_read()
         for stream in self._pools.values():
             stream.close()
-        if self._listener:
-            self._listener.close()
-        if self._door:
-            self._door.close()
+        if self._local_listener:
+            self._local_listener.close()
+        if self._tcp_listener:
+            self._tcp_listener.close()
 
 
 def _signal_pipe() -> int:

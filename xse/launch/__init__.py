@@ -3,15 +3,15 @@
 Used by both executors and by ``xse doctor``; imports nothing of them. Start reading in ``launchers.py``.
 """
 
-from xse.launch.binary import PYTHON, Pool, find_pool
+from xse.launch.binary import PYTHON, Executable, find_pool
 from xse.launch.connect_file import script_path, tcp_endpoint, write_connect_file
 from xse.launch.launchers import NAMES, Layout, find_mpiexec, flavour_of, launcher, words
 
 __all__ = [
     "NAMES",
     "PYTHON",
+    "Executable",
     "Layout",
-    "Pool",
     "find_mpiexec",
     "find_pool",
     "flavour_of",

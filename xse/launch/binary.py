@@ -15,7 +15,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
-class Pool:
+class Executable:
     """An xse-pool executable, as its ``--version`` tells it."""
 
     path: str
@@ -25,7 +25,7 @@ class Pool:
     python: str  # "3.11"
 
 
-def find_pool(path: str | None = None) -> Pool:
+def find_pool(path: str | None = None) -> Executable:
     """The xse-pool at ``path``, or $XSE_POOL, or the one that was installed with this package.
 
     Raises LaunchError when there is none, when it does not run, or when it is for another Python.
@@ -47,8 +47,8 @@ def find_pool(path: str | None = None) -> Pool:
 
 
 @functools.cache
-def _ask(path: str, changed_ns: int) -> Pool:
-    del changed_ns  # a rebuilt pool is asked again
+def _ask(path: str, changed_ns: int) -> Executable:
+    del changed_ns  # a rebuilt executable is asked again
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -60,4 +60,4 @@ def _ask(path: str, changed_ns: int) -> Pool:
             f"{path} does not run here: {tail[0]} (are the libraries of the MPI it was built with on this host? a"
             " module may have to be loaded)"
         )
-    return Pool(path, said["xse-pool"], said["mpi"], said["mpicc"], said["python"])
+    return Executable(path, said["xse-pool"], said["mpi"], said["mpicc"], said["python"])

@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import dataclass
 
 from xse.errors import LaunchError
-from xse.launch.binary import Pool
+from xse.launch.binary import Executable
 
 
 def flavour_of(mpi: str) -> str:
@@ -23,7 +23,7 @@ def flavour_of(mpi: str) -> str:
     return "openmpi" if "Open MPI" in mpi or "OpenRTE" in mpi or "PRRTE" in mpi or "prte" in mpi else "mpich"
 
 
-def find_mpiexec(pool: Pool) -> str:
+def find_mpiexec(pool: Executable) -> str:
     """The mpiexec that belongs to the pool's MPI: the one beside its mpicc, else the first on PATH of the same kind.
 
     Raises LaunchError when there is none: a pool started by another MPI's mpiexec would be many pools of one rank.
@@ -98,7 +98,7 @@ def _srun(program: str, layout: Layout, mpi: str) -> list[str]:
 NAMES = ("auto", "mpiexec", "srun")
 
 
-def launcher(name: str, pool: Pool, layout: Layout) -> list[str]:
+def launcher(name: str, pool: Executable, layout: Layout) -> list[str]:
     """The beginning of the line: ``auto`` and ``mpiexec`` find the pool's own mpiexec. Raises LaunchError."""
     if name == "srun":
         program = shutil.which("srun")

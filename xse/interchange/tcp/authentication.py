@@ -8,7 +8,7 @@ import zmq
 from zmq.utils import z85
 
 
-class Doorkeeper:
+class Authenticator:
     """Answers libzmq's question for each new CURVE connection. ``socket`` is to be polled; ``refused`` is told the
     address of whoever holds no key. Whose key it is, is in each message of the connection (its User-Id)."""
 

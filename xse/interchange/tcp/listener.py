@@ -1,4 +1,4 @@
-"""The door for pools of other hosts: ZeroMQ over TCP, encrypted and authenticated by CURVE."""
+"""The TCP listener for pools of other hosts: ZeroMQ over TCP, encrypted and authenticated by CURVE."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeAlias
 
 import zmq
 
-from xse.interchange.tcp.authentication import Doorkeeper, without_mapping
-from xse.interchange.tcp.pending import Lobby
+from xse.interchange.tcp.authentication import Authenticator, without_mapping
+from xse.interchange.tcp.pending import PendingConnections
 from xse.interchange.tcp.refusals import Refusals
 from xse.wire import commands
 from xse.wire import messages as wire
@@ -64,15 +64,15 @@ class Peer(NamedTuple):
     owner: str
 
 
-class Door:
+class Listener:
     """A ROUTER. ``ended`` tells whose connection has ended."""
 
     def __init__(self, config: commands.Config) -> None:
         """Raises PortError."""
         self._context: zmq.Context[Socket] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, 65_536)
-        self._strangers = {logging.WARNING: Refusals(), logging.INFO: Refusals()}
-        self._doorkeeper = Doorkeeper(self._context, self._keyless) if config.server_key else None
+        self._refusals = {logging.WARNING: Refusals(), logging.INFO: Refusals()}
+        self._authenticator = Authenticator(self._context, self._keyless) if config.server_key else None
         self._socket: Socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 500  # a STOP may still leave when we end
         self._socket.sndhwm = self._socket.rcvhwm = 0  # credit bounds what is under way; a full ROUTER would drop
@@ -87,7 +87,7 @@ class Door:
             self._socket.curve_secretkey = config.server_secret.encode()
             self._socket.curve_publickey = config.server_key.encode()
         self._monitor = self._socket.get_monitor_socket(EVENTS)
-        self._lobby = Lobby(MOST_SILENT, GREETING + HELLO if config.server_key else GREETING)
+        self._pending = PendingConnections(MOST_SILENT, GREETING + HELLO if config.server_key else GREETING)
         self._peers: dict[int, Peer] = {}  # by the connection's descriptor; those that registered or were shut out
         self._descriptors: dict[Peer, int] = {}  # and the other way round
         self._shut_out: set[Peer] = set()
@@ -145,31 +145,31 @@ class Door:
 
     def filenos(self) -> list[int]:
         """To sleep on, when ``receive`` has nothing more: they tell of a change once."""
-        sockets = [self._socket, self._monitor, *([self._doorkeeper.socket] if self._doorkeeper else [])]
+        sockets = [self._socket, self._monitor, *([self._authenticator.socket] if self._authenticator else [])]
         return [int(s.get(zmq.FD)) for s in sockets]
 
     def admit(self, block_id: str, public_key: str) -> None:
         """A pool with this key may come. Raises ValueError for what is no key."""
-        if self._doorkeeper:
-            self._doorkeeper.admit(block_id, public_key)
+        if self._authenticator:
+            self._authenticator.admit(block_id, public_key)
 
     def _keyless(self, address: str) -> None:
         self._n_keyless[address] += 1
         self._note(logging.WARNING, address, "no key of this run")
 
     def _note(self, level: int, address: str, reason: str) -> None:
-        for line in self._strangers[level].note(time.monotonic(), address, reason):
+        for line in self._refusals[level].note(time.monotonic(), address, reason):
             logger.log(level, "%s", line)
 
     def _tell_counts(self, over: bool = False) -> None:
-        for level, strangers in self._strangers.items():
-            for line in strangers.rest() if over else strangers.due(time.monotonic()):
+        for level, refusals in self._refusals.items():
+            for line in refusals.rest() if over else refusals.due(time.monotonic()):
                 logger.log(level, "%s", line)
 
     def readable(self) -> bool:
         """Is there something that the descriptors have told of already?"""
-        if self._doorkeeper:
-            self._doorkeeper.answer_all()
+        if self._authenticator:
+            self._authenticator.answer_all()
         return _readable(self._socket) or _readable(self._monitor)
 
     def ended(self, at_most: int | None = None) -> Iterator[Peer]:
@@ -182,7 +182,7 @@ class Door:
             kind, value = _EVENT.unpack(self._monitor.recv(_NOBLOCK))
             self._monitor.recv(_NOBLOCK)  # where we listen
             if kind == _ACCEPTED:
-                self._lobby.came(value)
+                self._pending.accepted(value)
             elif kind != _DISCONNECTED:
                 self._speechless = True  # its end is the next event: one thread of libzmq's tells both
             else:
@@ -192,7 +192,7 @@ class Door:
         self._tell_counts()
 
     def _disconnected(self, fd: int) -> Peer | None:
-        (address, was_cut), peer = self._lobby.left(fd), self._peers.pop(fd, None)
+        (address, was_cut), peer = self._pending.closed(fd), self._peers.pop(fd, None)
         if peer is not None:
             self._descriptors.pop(peer, None)
         speechless, self._speechless = self._speechless, False
@@ -218,7 +218,7 @@ class Door:
             except zmq.Again:
                 break
             head = frames[0] if frames else None
-            peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._doorkeeper else "")
+            peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._authenticator else "")
             if peer not in self._shut_out:
                 return peer, head, Frames([f.buffer for f in frames[1:]])
         return None
@@ -226,7 +226,7 @@ class Door:
     def remember(self, peer: Peer, head: zmq.Frame) -> None:
         """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
         fd = int(head.get(zmq.SRCFD))
-        self._lobby.is_known(fd)
+        self._pending.authenticated(fd)
         self._peers[fd] = peer
         self._descriptors[peer] = fd
 
@@ -259,8 +259,8 @@ class Door:
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
-        if self._doorkeeper:
-            self._doorkeeper.close()
+        if self._authenticator:
+            self._authenticator.close()
         self._context.term()
 
 

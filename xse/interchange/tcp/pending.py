@@ -18,7 +18,7 @@ from xse.interchange.tcp.authentication import without_mapping
 _RECEIVED = struct.Struct("=128xQ")  # tcpi_bytes_received in Linux's struct tcp_info
 
 
-class Lobby:
+class PendingConnections:
     """``most``: connections that may be silent at a time. ``enough``: bytes; who has sent more has proved who it is, or
     would have been cut for them."""
 
@@ -29,7 +29,7 @@ class Lobby:
         self._waiting: dict[int, Any] = {}  # by descriptor, the oldest first: the peer's name, as the kernel has it
         self._cut: set[int] = set()
 
-    def came(self, fd: int) -> None:
+    def accepted(self, fd: int) -> None:
         """libzmq has accepted a connection. It may be gone again."""
         with _copy(fd) as sock:
             name = _peer_of(sock)
@@ -39,11 +39,11 @@ class Lobby:
         while len(self._waiting) > self._most:
             self._look_at_oldest()
 
-    def is_known(self, fd: int) -> None:
+    def authenticated(self, fd: int) -> None:
         """It has said who it is."""
         self._waiting.pop(fd, None)
 
-    def left(self, fd: int) -> tuple[str, bool]:
+    def closed(self, fd: int) -> tuple[str, bool]:
         """It has ended. Returns its address, and whether it was cut here."""
         self._waiting.pop(fd, None)
         was_cut = fd in self._cut

@@ -26,7 +26,7 @@ class Refusals:
         if not self._counts:
             self._window_ends = now + WINDOW_S
         self._counts[kind] = 0
-        return [*lines, f"stranger_gone from={address} reason={reason!r}"]
+        return [*lines, f"peer_refused from={address} reason={reason!r}"]
 
     def due(self, now: float) -> list[str]:
         """What is to be told when the window is over."""
@@ -35,4 +35,4 @@ class Refusals:
     def rest(self) -> list[str]:
         """What has been counted and not told."""
         counts, self._counts = self._counts, {}
-        return [f"strangers_gone more={n} from={a} reason={r!r}" for (a, r), n in counts.items() if n]
+        return [f"peers_refused more={n} from={a} reason={r!r}" for (a, r), n in counts.items() if n]

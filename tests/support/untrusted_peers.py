@@ -67,7 +67,7 @@ def with_keys(server_key: str, public: bytes, secret: bytes) -> Callable[[Any], 
     return dress
 
 
-def knock(context: zmq.Context[Any], endpoint: str, dress: Callable[[Any], None]) -> Any:
+def connect(context: zmq.Context[Any], endpoint: str, dress: Callable[[Any], None]) -> Any:
     """A DEALER with something to say. Returns it, connecting."""
     sock = context.socket(zmq.DEALER)
     sock.linger = 0

@@ -1,6 +1,6 @@
-/* brains: what a task costs manager and leader alone, by how many ranks, workers, and tasks that wait there are; and what
+/* state_machines: what a task costs manager and leader alone, by how many ranks, workers, and tasks that wait there are; and what
  * else happens to one: it is cancelled, out of time, moves to another rank. Neither does I/O, so what stands around them here
- * is lists; no MPI, no sockets. Prints lines: brain, size, ns of CPU for a task, with the making of its messages.
+ * is lists; no MPI, no sockets. Prints lines: state machine, size, ns of CPU for a task, with the making of its messages.
  * argv: for how many tasks, and the name of the one measure to take. */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""What a task costs the interchange's brain alone, by how many blocks there are and how many tasks wait. No socket."""
+"""CPU time of the interchange's state machine for a task, by number of blocks and of waiting tasks. No socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .source import ARGUMENTS, DIGEST, FUNCTION, MOST_TASKS
 WORKERS = 64  # of a block
 
 
-class Brain:
+class LoadedCore:
     """A core with blocks whose workers all have a task that lasts; blocks are numbers."""
 
     def __init__(self, n_blocks: int) -> None:
@@ -60,32 +60,32 @@ class Brain:
 
 def us_a_task(n_blocks: int, n_waiting: int, n_tasks: int, *, together: int = 16) -> float:
     """``together`` tasks end in one block, and as many leave the queue (which stays as long as it is) for it."""
-    brain = Brain(n_blocks)
-    brain.submit(n_blocks * WORKERS)
-    brain.settle()
-    brain.submit(n_waiting)
-    brain.settle()
+    loaded = LoadedCore(n_blocks)
+    loaded.submit(n_blocks * WORKERS)
+    loaded.settle()
+    loaded.submit(n_waiting)
+    loaded.settle()
     shuffle = random.Random(1)
     done = 0
     start = time.process_time()
     while done < n_tasks:
-        n = brain.answer(shuffle.randrange(n_blocks), together)
-        brain.submit(n)
-        brain.settle()
+        n = loaded.answer(shuffle.randrange(n_blocks), together)
+        loaded.submit(n)
+        loaded.settle()
         done += n
     return (time.process_time() - start) / done * 1e6
 
 
 def us_a_cancel(n_waiting: int, n_together: int, n_messages: int) -> float:
     """For each id: so many in a CANCEL, all of them waiting here among ``n_waiting``."""
-    brain = Brain(1)
-    brain.submit(WORKERS)
-    brain.settle()
-    brain.submit(n_waiting)
-    brain.settle()
+    loaded = LoadedCore(1)
+    loaded.submit(WORKERS)
+    loaded.settle()
+    loaded.submit(n_waiting)
+    loaded.settle()
     ids = random.Random(1).sample(range(WORKERS + 1, WORKERS + 1 + n_waiting), n_together * n_messages)
     start = time.process_time()
     for at in range(0, len(ids), n_together):
-        brain.core.on_cancel(0.0, wire.Cancel(array("Q", ids[at : at + n_together])))
-        brain.settle()
+        loaded.core.on_cancel(0.0, wire.Cancel(array("Q", ids[at : at + n_together])))
+        loaded.settle()
     return (time.process_time() - start) / len(ids) * 1e6

@@ -1,4 +1,4 @@
-"""Rows 15 and 16: what a stranger says harms nobody, is answered by nobody, and leaves one line in the log."""
+"""Rows 15 and 16: what an untrusted peer sends harms nobody, gets no answer, and leaves one line in the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from tests.support import strangers
+from tests.support import untrusted_peers
 from tests.support.by_hand import ByHand
 from tests.support.processes import process
 from tests.support.took import Took
@@ -84,15 +84,17 @@ def dress_as(who: str, world: ByHand) -> Callable[[Any], None]:
     fields = world.fields()
     match who:
         case "plain ZeroMQ":
-            return strangers.plain
+            return untrusted_peers.plain
         case "a password":
-            return strangers.password
+            return untrusted_peers.password
         case "a key of its own":
-            return strangers.key_of_its_own(fields["server_key"])
+            return untrusted_peers.key_of_its_own(fields["server_key"])
         case "another's public key":  # a pool's, which its own secret does not fit
-            return strangers.with_keys(fields["server_key"], fields["public_key"].encode(), zmq.curve_keypair()[1])
+            return untrusted_peers.with_keys(
+                fields["server_key"], fields["public_key"].encode(), zmq.curve_keypair()[1]
+            )
         case "the wrong server":
-            return strangers.wrong_server_key(fields["public_key"], fields["secret_key"])
+            return untrusted_peers.wrong_server_key(fields["public_key"], fields["secret_key"])
         case _:
             raise ValueError(who)
 
@@ -125,10 +127,10 @@ def test_zeromq_without_the_right_key_gets_no_word_in(
         with took("turned away"):
             sock.connect(by_hand.endpoint)
             sock.send(b"hello?")
-            eventually(lambda: turned_away(monitor), "the stranger is turned away")
+            eventually(lambda: turned_away(monitor), "the peer is turned away")
     others.go_on()
     sock.close()
-    eventually(lambda: by_hand.lines("stranger_gone"), "a line in the log")
+    eventually(lambda: by_hand.lines("peer_refused"), "a line in the log")
     others.go_on()
     told_once(by_hand)
     assert not by_hand.lines("message_bad")
@@ -137,7 +139,7 @@ def test_zeromq_without_the_right_key_gets_no_word_in(
 
 def told_once(world: ByHand) -> None:
     """A client of ZeroMQ's comes again and again, and may be turned away for one reason now and another then."""
-    reasons = [line.partition("reason=")[2] for line in world.lines("stranger_gone")]
+    reasons = [line.partition("reason=")[2] for line in world.lines("peer_refused")]
     assert reasons
     assert len(set(reasons)) == len(reasons)
 
@@ -149,14 +151,14 @@ def test_a_key_of_another_run_is_refused(
     other_run = ByHand(tmp_path / "other")
     try:
         foreign = other_run.fields()
-        dress = strangers.with_keys(
+        dress = untrusted_peers.with_keys(
             by_hand.fields()["server_key"], foreign["public_key"].encode(), foreign["secret_key"].encode()
         )
-        stranger = strangers.knock(context, by_hand.endpoint, dress)
-        eventually(lambda: by_hand.lines("stranger_gone", "no key of this run"), "a line in the log")
+        peer = untrusted_peers.connect(context, by_hand.endpoint, dress)
+        eventually(lambda: by_hand.lines("peer_refused", "no key of this run"), "a line in the log")
         others.go_on()
-        stranger.close()
-        assert len(by_hand.lines("stranger_gone")) == 1
+        peer.close()
+        assert len(by_hand.lines("peer_refused")) == 1
     finally:
         other_run.end()
 
@@ -251,7 +253,7 @@ def test_a_pool_does_not_speak_to_another_users_unix_socket(any_mpi: str, tmp_pa
     directory = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     directory.chmod(0o777)
     path = directory / "pools"
-    command = [sys.executable, "-c", SILENT_LISTENER, str(path), str(strangers.user_nobody())]
+    command = [sys.executable, "-c", SILENT_LISTENER, str(path), str(untrusted_peers.user_nobody())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout
         assert listener.stdout.readline() == "listens\n"
@@ -277,31 +279,31 @@ sock = socket.socket(socket.AF_UNIX)
 sock.connect(sys.argv[1])
 print(sock.recv(1))
 """
-    command = [sys.executable, "-c", code, str(scratch / "pools"), str(strangers.user_nobody())]
+    command = [sys.executable, "-c", code, str(scratch / "pools"), str(untrusted_peers.user_nobody())]
     assert subprocess.check_output(command, text=True, timeout=20) == "b''\n"
     others.go_on()
-    assert len(by_hand.lines("stranger_gone from='this host' reason='user 65534, not ours'")) == 1
+    assert len(by_hand.lines("peer_refused from='this host' reason='user 65534, not ours'")) == 1
 
 
 # ---- row 15: bytes that are not ours
 
 
 @pytest.mark.row(15)
-@pytest.mark.parametrize("what", strangers.RUBBISH)
+@pytest.mark.parametrize("what", untrusted_peers.RUBBISH)
 def test_rubbish_on_the_port_harms_nobody(by_hand: ByHand, others: Others, what: str) -> None:
-    sock = strangers.send_rubbish(by_hand.port, strangers.RUBBISH[what])
+    sock = untrusted_peers.send_rubbish(by_hand.port, untrusted_peers.RUBBISH[what])
     others.go_on()
     sock.close()
-    eventually(lambda: by_hand.lines("stranger_gone"), "a line in the log", seen=by_hand.log.read_text)
+    eventually(lambda: by_hand.lines("peer_refused"), "a line in the log", seen=by_hand.log.read_text)
     others.go_on()
-    assert len(by_hand.lines("stranger_gone")) == 1
+    assert len(by_hand.lines("peer_refused")) == 1
 
 
 @pytest.mark.row(15)
 def test_http_is_cut_off(by_hand: ByHand, took: Took) -> None:
     with took("HTTP is cut off"):
-        sock = strangers.send_rubbish(by_hand.port, strangers.RUBBISH["http"])
-        strangers.wait_until_cut_off(sock)
+        sock = untrusted_peers.send_rubbish(by_hand.port, untrusted_peers.RUBBISH["http"])
+        untrusted_peers.wait_until_cut_off(sock)
     sock.close()
     assert by_hand.works()
 
@@ -339,7 +341,7 @@ def test_a_frame_over_the_limit_takes_no_memory(by_hand: ByHand, others: Others)
     pid = by_hand.executor._client.interchange_pid  # type: ignore[union-attr]
     before = resident(pid)
     frame = b"\x06" + (1 << 34).to_bytes(8, "big")
-    sock = strangers.send_rubbish(by_hand.port, strangers.GREETING + frame)
+    sock = untrusted_peers.send_rubbish(by_hand.port, untrusted_peers.GREETING + frame)
     with pytest.raises(OSError):  # noqa: PT011, whichever way the connection is cut
         for _ in range(1024):
             sock.sendall(bytes(1 << 20))
@@ -362,7 +364,7 @@ CROWD = 10_000
     resource.getrlimit(resource.RLIMIT_NOFILE)[1] < CROWD + 500, reason=f"needs {CROWD + 500} descriptors a process"
 )
 def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHand, others: Others, took: Took) -> None:
-    crowd = strangers.Crowd(by_hand.port, CROWD)
+    crowd = untrusted_peers.Crowd(by_hand.port, CROWD)
     try:
         crowd.wait("open")
         with took("10,000 who say nothing are cut off"):
@@ -375,11 +377,11 @@ def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHa
     others.go_on()
 
     def told() -> int:
-        counted = re.findall(r"strangers_gone more=(\d+)", by_hand.log.read_text())
-        return len(by_hand.lines("stranger_gone")) + sum(map(int, counted))
+        counted = re.findall(r"peers_refused more=(\d+)", by_hand.log.read_text())
+        return len(by_hand.lines("peer_refused")) + sum(map(int, counted))
 
     eventually(lambda: told() == CROWD, "all of them are told", 40, told)
-    assert len(by_hand.lines("stranger")) < CROWD / 100
+    assert len(by_hand.lines("peer_refused")) < CROWD / 100
 
 
 @pytest.mark.row(16)
@@ -388,7 +390,7 @@ def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHa
     [
         ("replayed", lambda frames: [frames[0], frames[0], frames[1]]),
         ("reordered", lambda frames: frames[::-1]),
-        ("altered", lambda frames: [strangers.altered(frames[0]), frames[1]]),
+        ("altered", lambda frames: [untrusted_peers.altered(frames[0]), frames[1]]),
         ("left out", lambda frames: [b"\0\0", frames[1]]),
     ],
 )
@@ -396,7 +398,7 @@ def test_a_connection_whose_frames_are_tampered_with_ends(
     by_hand: ByHand, others: Others, name: str, tamper: Callable[[list[bytes]], list[bytes]]
 ) -> None:
     others.may_lose = 1
-    between = strangers.Middleman(by_hand.port)
+    between = untrusted_peers.Middleman(by_hand.port)
     try:
         by_hand.start_pool(endpoint=between.endpoint)
         assert len(by_hand.executor.connected_managers()) == 2
@@ -418,7 +420,7 @@ def test_a_connection_whose_frames_are_tampered_with_ends(
 @pytest.mark.row(16)
 def test_a_whole_conversation_cannot_be_had_again(by_hand: ByHand, others: Others) -> None:
     others.may_lose = 1
-    between = strangers.Middleman(by_hand.port)
+    between = untrusted_peers.Middleman(by_hand.port)
     try:
         by_hand.start_pool(endpoint=between.endpoint)
         assert all(by_hand.works() for _ in range(20))
@@ -430,8 +432,8 @@ def test_a_whole_conversation_cannot_be_had_again(by_hand: ByHand, others: Other
                 pass
         others.go_on()
         assert len(by_hand.executor.connected_managers()) == 2
-        eventually(lambda: by_hand.lines("stranger_gone"), "a line in the log")
-        assert len(by_hand.lines("stranger_gone")) == 1
+        eventually(lambda: by_hand.lines("peer_refused"), "a line in the log")
+        assert len(by_hand.lines("peer_refused")) == 1
     finally:
         between.end()
         by_hand.pools[-1].wait(20)

@@ -1,4 +1,4 @@
-"""See scripts/strangers. Prints a table; decides nothing."""
+"""See scripts/untrusted-peers. Prints a table; decides nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import psutil
 import zmq
 
-from tests.support import strangers
+from tests.support import untrusted_peers
 from tests.support.by_hand import ByHand
 from tests.unit import sample
 
 SECONDS = 3.0  # of one measurement
 BATCH = 200  # tasks
-PAUSE_S = 0.01  # between two strangers who come again and again
+PAUSE_S = 0.01  # between two connections of the same untrusted peer
 CROWD = 10_000
 
 
@@ -58,17 +58,17 @@ def again_and_again(attack: Callable[[], None]) -> Iterator[None]:
 
 
 def rubbish(world: ByHand, data: bytes) -> Any:
-    return again_and_again(lambda: strangers.send_rubbish(world.port, data).close())
+    return again_and_again(lambda: untrusted_peers.send_rubbish(world.port, data).close())
 
 
-def knocking(world: ByHand, context: zmq.Context[Any], dress: Callable[[Any], None]) -> Any:
+def connecting(world: ByHand, context: zmq.Context[Any], dress: Callable[[Any], None]) -> Any:
     """A ZeroMQ client that comes again by itself as often as it is turned away."""
-    return closing(strangers.knock(context, world.endpoint, dress))
+    return closing(untrusted_peers.connect(context, world.endpoint, dress))
 
 
 @contextmanager
 def crowd(world: ByHand) -> Iterator[None]:
-    people = strangers.Crowd(world.port, CROWD)
+    people = untrusted_peers.Crowd(world.port, CROWD)
     try:
         people.wait("open")
         yield
@@ -80,10 +80,10 @@ def attacks(world: ByHand, context: zmq.Context[Any]) -> dict[str, Callable[[], 
     server_key = world.fields()["server_key"]
     return {
         "alone": ExitStack,
-        "plain ZeroMQ": lambda: knocking(world, context, strangers.plain),
-        "a key that is not of this run": lambda: knocking(world, context, strangers.key_of_its_own(server_key)),
-        "HTTP, 100 a second": lambda: rubbish(world, strangers.RUBBISH["http"]),
-        "random bytes, 100 a second": lambda: rubbish(world, strangers.RUBBISH["random"]),
+        "plain ZeroMQ": lambda: connecting(world, context, untrusted_peers.plain),
+        "a key that is not of this run": lambda: connecting(world, context, untrusted_peers.key_of_its_own(server_key)),
+        "HTTP, 100 a second": lambda: rubbish(world, untrusted_peers.RUBBISH["http"]),
+        "random bytes, 100 a second": lambda: rubbish(world, untrusted_peers.RUBBISH["random"]),
         f"{CROWD} that say nothing": lambda: crowd(world),
         "and have just gone, all at once": ExitStack,
     }

@@ -1,4 +1,4 @@
-"""Which microseconds, where: the CPU time of each room that a task passes, for rows 1 and 4. ``scripts/bench --rooms``.
+"""Which microseconds, where: the CPU time of each hop that a task passes, for rows 1 and 4. ``scripts/bench --hops``.
 
 Linux counts the nanoseconds that each thread has run (``/proc/PID/task/TID/schedstat``).
 """
@@ -25,19 +25,19 @@ TASKS = 100_000
 ROUND_TRIPS = 5_000
 
 
-def room_of(pid: int, tid: int) -> str:
+def hop_of(pid: int, tid: int) -> str:
     """By what the process calls itself; the script's own threads apart."""
     title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     if pid == os.getpid():
         return "script: submit, result" if tid == pid else "script: the client's threads"
-    for word, room in (
+    for word, hop in (
         ("xse.interchange", "interchange"),
         ("worker", "workers"),
         ("zygote", "zygote"),
         ("--connect", "rank: manager and leader" if "mpiexec" not in title else "mpiexec"),
     ):
         if word in title:
-            return room
+            return hop
     return "the rest"
 
 
@@ -46,21 +46,21 @@ def ran_ns() -> Iterator[tuple[str, int]]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for tid in map(int, os.listdir(f"/proc/{pid}/task")):
                 text = Path(f"/proc/{pid}/task/{tid}/schedstat").read_text()
-                yield room_of(pid, tid), int(text.split()[0])
+                yield hop_of(pid, tid), int(text.split()[0])
 
 
 def us_per_task(work: Callable[[], int]) -> tuple[Counter[str], float]:
-    """By room; and of wall-clock time. ``work`` returns how many tasks it was."""
+    """By hop; and of wall-clock time. ``work`` returns how many tasks it was."""
     before: Counter[str] = Counter()
-    for room, ns in ran_ns():
-        before[room] += ns
+    for hop, ns in ran_ns():
+        before[hop] += ns
     start = time.perf_counter()
     n = work()
     elapsed = time.perf_counter() - start
     after: Counter[str] = Counter()
-    for room, ns in ran_ns():
-        after[room] += ns
-    return Counter({room: (after[room] - before[room]) / n / 1000 for room in after}), elapsed / n * 1e6
+    for hop, ns in ran_ns():
+        after[hop] += ns
+    return Counter({hop: (after[hop] - before[hop]) / n / 1000 for hop in after}), elapsed / n * 1e6
 
 
 def main() -> int:
@@ -80,10 +80,10 @@ def main() -> int:
 
         burst()
         columns = [us_per_task(burst), us_per_task(one_by_one)]
-    rooms = sorted(columns[0][0], key=lambda room: -columns[0][0][room])
+    hops = sorted(columns[0][0], key=lambda hop: -columns[0][0][hop])
     rows = [["CPU us for a task", "100,000 at once (row 1)", "one at a time (row 4)"]]
-    rows += [[room, *(f"{us[room]:.1f}" for us, _ in columns)] for room in rooms if columns[1][0][room] >= 0.05]
-    rows.append(["all rooms", *(f"{us.total():.1f}" for us, _ in columns)])
+    rows += [[hop, *(f"{us[hop]:.1f}" for us, _ in columns)] for hop in hops if columns[1][0][hop] >= 0.05]
+    rows.append(["all hops", *(f"{us.total():.1f}" for us, _ in columns)])
     rows.append(["by the clock", *(f"{clock:.1f}" for _, clock in columns)])
     print("\n".join(table(rows)))
     print()
