@@ -14,13 +14,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "leader/relay.h"
+#include "wire/outq.h"
 #include "worker/pipe.h"
 
 #define END_GRACE_MS 300 /* for workers that wait to leave by themselves: exit handlers, buffers */
 #ifndef READ_SIZE /* tests/fuzz has a smaller one, so that answers that are larger are cheap */
 #define READ_SIZE (256u << 10)
 #endif
-#define WRITE_SIZE 64 /* iovecs in one write */
 #define SOCKET_BUFFER (1 << 20)
 /* Forks under way. Each is an order with four descriptors, of which the kernel lets a user have only so many in flight; and
  * a zygote that waits for its answers to be read reads no orders. */
@@ -37,9 +37,7 @@ struct worker {
     bool broken; /* it has said what cannot be: nothing of it is believed any more */
     struct worker_page *page;
     uint64_t n_given, n_answered, n_taken_back; /* since the process was started */
-    struct parts out; /* on its way down, from out_at on */
-    struct place out_at;
-    uint64_t out_left;
+    struct outq out; /* on its way down */
     struct buf in; /* the beginning of an answer whose rest has not come */
     struct up large; /* an answer that is being read into large_bytes */
     struct bytes *large_bytes;
@@ -95,36 +93,19 @@ static void fork_put_down(struct worker *worker, const struct down *down, const 
     struct down *copy = mem_new(sizeof *copy);
     *copy = *down;
     struct bytes *head = bytes_adopt(copy, sizeof *copy, mem_free, copy);
-    parts_add(&worker->out, head, bytes_data(head), sizeof *down);
+    outq_add(&worker->out, head, bytes_data(head), sizeof *down);
     bytes_unref(head);
-    parts_add_range(&worker->out, bytes, (struct place){0, 0}, down->length);
-    worker->out_left += sizeof *down + down->length;
+    outq_add_parts(&worker->out, bytes);
 }
 
-static void fork_write_some(struct worker *worker)
+/* If the worker is dead, the zygote tells. */
+static void fork_write(struct worker *worker)
 {
-    while (worker->out_left) {
-        struct iovec v[WRITE_SIZE];
-        uint64_t covered;
-        int n = parts_iovec(&worker->out, worker->out_at, worker->out_left, v, WRITE_SIZE, &covered);
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)n};
-        ssize_t sent = sendmsg(worker->socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0)
-            break; /* full: on_socket goes on; or dead: the zygote tells */
-        worker->out_at = parts_step(&worker->out, worker->out_at, (uint64_t)sent);
-        worker->out_left -= (uint64_t)sent;
-    }
-    if (!worker->out_left) {
-        parts_clear(&worker->out);
-        worker->out_at = (struct place){0, 0};
-    }
-    if (worker->writing != (worker->out_left > 0)) {
-        worker->writing = worker->out_left > 0;
-        loop_watch(worker->home->loop, worker->socket, EPOLLIN | (worker->writing ? EPOLLOUT : 0), fork_on_socket,
-                   worker);
-    }
+    bool full = outq_write(&worker->out, worker->socket) == OUTQ_FULL;
+    if (full == worker->writing)
+        return;
+    worker->writing = full;
+    loop_watch(worker->home->loop, worker->socket, EPOLLIN | (full ? EPOLLOUT : 0), fork_on_socket, worker);
 }
 
 /* ---- up from a worker ------------------------------------------------------------------------------------------- */
@@ -285,7 +266,7 @@ static void fork_on_socket(void *arg, uint32_t events)
 {
     struct worker *worker = arg;
     if (events & EPOLLOUT)
-        fork_write_some(worker);
+        fork_write(worker);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         int more;
         do
@@ -307,7 +288,7 @@ static void fork_forget_process(struct worker *worker)
     if (worker->page)
         munmap(worker->page, sizeof *worker->page);
     relay_free(worker->err);
-    parts_clear(&worker->out);
+    outq_clear(&worker->out);
     buf_free(&worker->in);
     bytes_unref(worker->large_bytes);
     mem_free(worker->known);
@@ -510,8 +491,8 @@ static void fork_flush(struct runner *runner)
 {
     struct runner_fork *self = fork_of(runner);
     for (uint32_t i = 0; i < self->n_workers; i++)
-        if (self->workers[i].out_left && !self->workers[i].writing)
-            fork_write_some(&self->workers[i]);
+        if (self->workers[i].out.length && !self->workers[i].writing)
+            fork_write(&self->workers[i]);
 }
 
 static void fork_free(struct runner *runner)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,13 +11,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "wire/outq.h"
 
 #ifndef BUFFER /* tests/fuzz has smaller ones, so that messages that are larger are cheap */
 #define BUFFER (256u << 10) /* smaller messages are read many at a time */
 #define CHUNK (64u << 20) /* a large payload is taken in pieces, so that a length alone takes no memory */
 #endif
 #define READS 16 /* at a time; then others have their turn */
-#define WRITE_SIZE 64 /* iovecs in one write */
 #define BUSY_BYTES 8192 /* in the kernel's count: some ten small messages */
 
 struct stream {
@@ -27,9 +26,7 @@ struct stream {
     struct stream_events events;
     int taken; /* a copy of fd, to be notified when the peer has read */
     bool over, writing, watches_taken, was_busy;
-    struct parts out; /* what waits, from out_at on */
-    struct place out_at;
-    uint64_t out_left;
+    struct outq out;
     struct buf in; /* what has come and is not used yet */
     size_t in_at;
     /* A message that is too large for the buffer: */
@@ -39,7 +36,7 @@ struct stream {
     size_t filled;
 };
 
-static void end(struct stream *s, const char *reason)
+static void stream_end(struct stream *s, const char *reason)
 {
     if (s->over)
         return;
@@ -55,21 +52,21 @@ static uint32_t get32(const uint8_t *p)
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void deliver(struct stream *s, struct bytes *head, struct parts *payload)
+static void stream_deliver(struct stream *s, struct bytes *head, struct parts *payload)
 {
     char reason[80];
     struct msg *msg;
     enum wire_error error = msg_read(head, payload, &msg);
     if (error) {
         snprintf(reason, sizeof reason, "what came is no message (%s)", wire_error_name(error));
-        end(s, reason);
+        stream_end(s, reason);
         return;
     }
     s->events.message(s->events.arg, msg);
     msg_unref(msg);
 }
 
-static struct bytes *copy(const uint8_t *p, size_t n)
+static struct bytes *stream_copy(const uint8_t *p, size_t n)
 {
     struct buf buf = {0};
     buf_put(&buf, p, n);
@@ -77,12 +74,12 @@ static struct bytes *copy(const uint8_t *p, size_t n)
 }
 
 /* The next piece of a large payload, with what is in the buffer of it. False: no memory. */
-static bool next_piece(struct stream *s)
+static bool stream_next_piece(struct stream *s)
 {
     size_t n = s->missing < CHUNK ? (size_t)s->missing : CHUNK, here = s->in.n - s->in_at;
     struct bytes *piece = bytes_new(n);
     if (!piece) {
-        end(s, "no memory for a payload");
+        stream_end(s, "no memory for a payload");
         return false;
     }
     here = here < n ? here : n;
@@ -95,28 +92,28 @@ static bool next_piece(struct stream *s)
     return true;
 }
 
-static size_t to_fill(const struct stream *s)
+static size_t stream_to_fill(const struct stream *s)
 {
     return s->payload.n_slices ? s->payload.v[s->payload.n_slices - 1].n - s->filled : 0;
 }
 
 /* When a piece is full begin the next; after the last the message is whole. */
-static void advance(struct stream *s)
+static void stream_advance(struct stream *s)
 {
-    while (s->head && !s->over && !to_fill(s)) {
+    while (s->head && !s->over && !stream_to_fill(s)) {
         if (s->missing) {
-            if (!next_piece(s))
+            if (!stream_next_piece(s))
                 return;
             continue;
         }
         struct bytes *head = s->head;
         s->head = NULL;
-        deliver(s, head, &s->payload);
+        stream_deliver(s, head, &s->payload);
     }
 }
 
 /* One message out of the buffer, or the beginning of a large one. False: not enough of it has come. */
-static bool parse_one(struct stream *s)
+static bool stream_parse_one(struct stream *s)
 {
     const uint8_t *p = s->in.p + s->in_at;
     size_t here = s->in.n - s->in_at;
@@ -126,39 +123,39 @@ static bool parse_one(struct stream *s)
     uint64_t n_payload = get32(p + 16) | (uint64_t)get32(p + 20) << 32;
     if (memcmp(p, "xse\1", 4) != 0 || n_head > WIRE_MAX_HEAD || n_head < WIRE_PREAMBLE ||
         n_payload > WIRE_MAX_PAYLOAD) {
-        end(s, "what came is no message");
+        stream_end(s, "what came is no message");
         return false;
     }
     if (here < n_head || (n_head + n_payload <= BUFFER && here < n_head + n_payload))
         return false;
     s->in_at += n_head;
     if (n_head + n_payload > BUFFER) {
-        s->head = copy(p, n_head);
+        s->head = stream_copy(p, n_head);
         s->missing = n_payload;
         s->filled = 0;
-        advance(s);
+        stream_advance(s);
         return true;
     }
     struct parts payload = {0};
     if (n_payload) {
-        struct bytes *bytes = copy(p + n_head, (size_t)n_payload);
+        struct bytes *bytes = stream_copy(p + n_head, (size_t)n_payload);
         parts_add(&payload, bytes, bytes_data(bytes), (size_t)n_payload);
         bytes_unref(bytes);
     }
     s->in_at += (size_t)n_payload;
-    deliver(s, copy(p, n_head), &payload);
+    stream_deliver(s, stream_copy(p, n_head), &payload);
     return true;
 }
 
 /* One read. False: nothing more is there now. */
-static bool read_some(struct stream *s)
+static bool stream_read(struct stream *s)
 {
     uint8_t *to;
     size_t space;
     if (s->head) {
         const struct slice *last = &s->payload.v[s->payload.n_slices - 1];
         to = bytes_data(last->owner) + s->filled;
-        space = to_fill(s);
+        space = stream_to_fill(s);
     } else {
         if (s->in_at) /* little is left then, mostly */
             memmove(s->in.p, s->in.p + s->in_at, s->in.n - s->in_at);
@@ -174,86 +171,66 @@ static bool read_some(struct stream *s)
     if (got < 0 && errno == EAGAIN)
         return false;
     if (got <= 0) {
-        end(s, "the connection to the interchange has ended");
+        stream_end(s, "the connection to the interchange has ended");
         return false;
     }
     if (s->head) {
         s->filled += (size_t)got;
-        advance(s);
+        stream_advance(s);
     } else
         s->in.n += (size_t)got;
-    while (!s->head && !s->over && parse_one(s))
+    while (!s->head && !s->over && stream_parse_one(s))
         ;
     return (size_t)got == space && !s->over;
 }
 
 /* ---- out -------------------------------------------------------------------------------------------------------- */
 
-static void on_ready(void *arg, uint32_t events);
+static void stream_on_ready(void *arg, uint32_t events);
 
-static void write_some(struct stream *s)
+/* Write what the socket takes, and ask the loop for EPOLLOUT as long as something is left. A peer that is gone is told by
+ * the next read. */
+static void stream_write(struct stream *s)
 {
-    while (s->out_left && !s->over) {
-        struct iovec v[WRITE_SIZE];
-        uint64_t covered;
-        int n = parts_iovec(&s->out, s->out_at, s->out_left, v, WRITE_SIZE, &covered);
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)n};
-        ssize_t sent = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && errno == EAGAIN)
-            break; /* full: the loop goes on */
-        if (sent < 0) { /* gone: nothing more can be said, and reading tells */
-            s->out_left = 0;
-            break;
-        }
-        s->out_at = parts_step(&s->out, s->out_at, (uint64_t)sent);
-        s->out_left -= (uint64_t)sent;
-    }
-    if (!s->out_left) {
-        parts_clear(&s->out);
-        s->out_at = (struct place){0, 0};
-    }
+    bool full = outq_write(&s->out, s->fd) == OUTQ_FULL;
+    if (full == s->writing)
+        return;
+    s->writing = full;
+    loop_watch(s->loop, s->fd, EPOLLIN | (full ? EPOLLOUT : 0), stream_on_ready, s);
 }
 
 void stream_flush(struct stream *s)
 {
-    if (s->over || s->writing)
-        return;
-    write_some(s);
-    if (s->out_left) {
-        s->writing = true;
-        loop_watch(s->loop, s->fd, EPOLLIN | EPOLLOUT, on_ready, s);
-    }
+    if (!s->over && !s->writing)
+        stream_write(s);
 }
 
-static void on_ready(void *arg, uint32_t events)
+static void stream_on_ready(void *arg, uint32_t events)
 {
     struct stream *s = arg;
-    if ((events & EPOLLOUT) && s->writing) {
-        write_some(s);
-        if (!s->out_left) {
-            s->writing = false;
-            loop_watch(s->loop, s->fd, EPOLLIN, on_ready, s);
-        }
-    }
+    if ((events & EPOLLOUT) && s->writing)
+        stream_write(s);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        for (int i = 0; i < READS && read_some(s); i++)
+        for (int i = 0; i < READS && stream_read(s); i++)
             ;
 }
 
 void stream_send(struct stream *s, struct msg *msg)
 {
     if (!s->over) {
-        parts_add(&s->out, msg->head, bytes_data(msg->head), bytes_length(msg->head));
-        parts_add_range(&s->out, &msg->payload, (struct place){0, 0}, msg->payload.length);
-        s->out_left += bytes_length(msg->head) + msg->payload.length;
+        outq_add(&s->out, msg->head, bytes_data(msg->head), bytes_length(msg->head));
+        outq_add_parts(&s->out, &msg->payload);
     }
     msg_unref(msg);
 }
 
+uint64_t stream_waiting(const struct stream *s)
+{
+    return s->out.length;
+}
+
 /* The turn that this makes is all that is wanted. Nobody has asked since the last time: it was in vain. */
-static void on_taken(void *arg, uint32_t events)
+static void stream_on_taken(void *arg, uint32_t events)
 {
     struct stream *s = arg;
     (void)events;
@@ -270,7 +247,7 @@ bool stream_is_busy(struct stream *s)
     if (s->over || ioctl(s->fd, SIOCOUTQ, &unread) || unread <= BUSY_BYTES)
         return false;
     if (!s->watches_taken)
-        loop_watch(s->loop, s->taken, EPOLLOUT | EPOLLET, on_taken, s);
+        loop_watch(s->loop, s->taken, EPOLLOUT | EPOLLET, stream_on_taken, s);
     return s->watches_taken = s->was_busy = true;
 }
 
@@ -283,22 +260,20 @@ struct stream *stream_new(struct loop *loop, int fd, const struct stream_events 
     s->fd = fd;
     s->taken = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     s->events = *events;
-    loop_watch(loop, fd, EPOLLIN, on_ready, s);
+    loop_watch(loop, fd, EPOLLIN, stream_on_ready, s);
     return s;
 }
 
 void stream_close(struct stream *s, int linger_ms)
 {
-    struct pollfd out = {.fd = s->fd, .events = POLLOUT};
-    write_some(s);
-    while (s->out_left && !s->over && poll(&out, 1, linger_ms) > 0 && !(out.revents & (POLLERR | POLLHUP)))
-        write_some(s);
-    if (!s->over)
+    if (!s->over) {
+        outq_drain(&s->out, s->fd, linger_ms);
         loop_unwatch(s->loop, s->fd);
+    }
     loop_unwatch(s->loop, s->taken);
     close(s->taken);
     close(s->fd);
-    parts_clear(&s->out);
+    outq_clear(&s->out);
     parts_clear(&s->payload);
     bytes_unref(s->head);
     buf_free(&s->in);
