@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/deadlines.h"
+#include "base/invariant.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "leader/answers.h"
@@ -649,6 +650,44 @@ void leader_flush(struct leader *leader, int64_t now_us)
         leader_begin_end(leader, WIRE_ASKED, "", NULL);
     if (leader->state == ENDING)
         leader_say_bye(leader);
+    INVARIANT(leader_check(leader));
+}
+
+static const char *leader_check_depths(const struct leader *leader)
+{
+    uint32_t n = 0;
+    for (uint32_t depth = 0; depth <= PREFETCH_MOST_DEPTH; depth++) {
+        const struct worker *before = NULL, *worker = leader->by_depth[depth].first;
+        if (!worker != !(leader->depths >> depth & 1))
+            return "the bits of the depths are not those of the lists";
+        for (; worker; before = worker, worker = worker->next, n++)
+            if (worker->prev != before || worker->state != READY || worker->given.n != depth)
+                return "a worker is in a list of another depth, or of another state";
+        if (leader->by_depth[depth].last != before)
+            return "a list of workers has lost its end";
+    }
+    return n == leader->n_ready ? NULL : "a ready worker is in no list";
+}
+
+const char *leader_check(const struct leader *leader)
+{
+    uint32_t n_ready = 0, n_given = 0;
+    if (leader->state == ENDED)
+        return leader->queue.n ? "a leader that has ended keeps tasks" : NULL;
+    for (uint32_t i = 0; i < leader->settings.n_workers; i++) {
+        const struct worker *worker = &leader->workers[i];
+        n_ready += worker->state == READY;
+        n_given += worker->given.n;
+        if (worker->killed && worker->state == READY)
+            return "a worker that is killed gets tasks";
+        if (worker->given.n && worker->state != READY && worker->state != LEAVING)
+            return "a worker that is not there has tasks";
+    }
+    if (n_ready != leader->n_ready || n_given != leader->n_given)
+        return "the ready workers, or the tasks given to workers, are not counted right";
+    if (leader->state >= DRAINING && leader->queue.n)
+        return "a leader that drains keeps tasks";
+    return leader_check_depths(leader);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */

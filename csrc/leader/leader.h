@@ -41,4 +41,7 @@ void leader_on_tick(struct leader *leader, int64_t now_us); /* at its deadline, 
 int64_t leader_deadline_us(const struct leader *leader);
 void leader_flush(struct leader *leader, int64_t now_us); /* end of a turn: results leave, tasks leave */
 
+/* What must always hold at the end of a turn. NULL, or what does not. */
+const char *leader_check(const struct leader *leader);
+
 #endif

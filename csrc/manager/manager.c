@@ -5,16 +5,12 @@
 #include <string.h>
 
 #include "base/idset.h"
+#include "base/invariant.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "manager/rings.h"
+#include "manager/recall.h"
 
 #define STOP_TIMEOUT_US 1500000 /* for ranks to say BYE after STOP NOW, or after the grace is over */
-/* A rank with more tasks than workers is asked for some when another's worker waits: at once if by its own account they
- * last longer than this, and in any case when it has answered nothing for LATE_US. Below, the way there is the loss. */
-#define WORTH_US 5000.0
-#define LATE_US 10000
-#define LOOK_AGAIN_US 2000 /* after all ranks were looked at in vain */
 #define FLUSH_BYTES (16u << 20)
 #define HOLD_BYTES (64u << 10)
 
@@ -26,22 +22,20 @@ struct manager {
     struct manager_host host;
     struct rank *ranks;
     struct rings rings;
+    struct recall recall;
     uint32_t n_stand, n_bye;
     char *python_version;
     struct task_table *table;
     struct task_queue queue;
     uint64_t n_workers, capacity, in_flight; /* of all ranks */
     uint64_t task_us; /* what tasks take, for each worker of theirs, summed */
-    uint64_t asked; /* tasks that ranks were asked for and have not answered about */
     uint64_t announced_workers, announced_capacity;
     bool announced, draining, drain_heard;
     struct idset cancelling; /* ids that ranks were asked to cancel, and that are not answered yet */
-    uint64_t owed; /* tasks that come back from ranks go up, so many of them: the interchange has recalled them */
-    uint32_t n_asked; /* ranks that were asked for them and have not answered */
     struct wire_results results;
     struct parts results_payload;
     int64_t now_us, last_heard_us, last_sent_us, period_us, threshold_us;
-    int64_t start_by_us, drain_at_us, stop_by_us, beat_at_us, balance_at_us, looked_at_us;
+    int64_t start_by_us, drain_at_us, stop_by_us, beat_at_us;
     /* how it will end */
     enum wire_bye bye;
     char *reason;
@@ -102,47 +96,18 @@ static void manager_dispatch(struct manager *manager)
     }
 }
 
-static void manager_ask_back(struct manager *manager, struct rank *rank, uint32_t n)
+static void manager_ask(void *arg, struct rank *rank, uint32_t n)
 {
-    rank->recalled = true;
-    rank->asked = n;
-    manager->asked += n;
-    manager_to_rank(manager, rank, msg_bare(WIRE_RECALL, 0, n));
+    manager_to_rank(arg, rank, msg_bare(WIRE_RECALL, 0, n));
 }
 
-/* A worker waits while another rank has tasks that wait: ask for a fair share of them, of as few ranks as have it. */
 static void manager_balance(struct manager *manager)
 {
-    manager->balance_at_us = INT64_MAX;
-    if (manager->state != RUNNING || manager->queue.n || !manager->rings.idle || !manager->rings.ahead)
-        return;
-    if (manager->now_us < manager->looked_at_us + LOOK_AGAIN_US) {
-        manager->balance_at_us = manager->looked_at_us + LOOK_AGAIN_US;
-        return;
-    }
-    uint64_t share = manager->rings.ahead * manager->rings.idle / (manager->rings.idle + manager->rings.workers_ahead),
-             idle = manager->rings.idle;
-    uint64_t wanted = share ? share : 1;
-    wanted -= wanted < manager->asked ? wanted : manager->asked;
-    bool in_vain = wanted > 0;
-    for (int ring = ROOM; ring <= AHEAD; ring++)
-        for (struct rank *rank = manager->rings.of[ring].first; rank && wanted; rank = rank->next) {
-            if (!rank->ahead || rank->recalled)
-                continue;
-            bool late = manager->now_us - rank->last_answer_us >= LATE_US;
-            if (!late && (double)rank->ahead * rank->task_us / rank->n_workers < WORTH_US) {
-                manager->balance_at_us = manager->now_us + LATE_US;
-                continue;
-            }
-            uint64_t here = rank->ahead * idle / (idle + rank->n_workers);
-            here = here ? here : 1;
-            here = here < wanted ? here : wanted;
-            wanted -= here;
-            in_vain = false;
-            manager_ask_back(manager, rank, (uint32_t)here);
-        }
-    if (in_vain)
-        manager->looked_at_us = manager->now_us;
+    const struct recall_host host = {manager_ask, manager};
+    if (manager->state == RUNNING && !manager->queue.n)
+        recall_balance(&manager->recall, &manager->rings, manager->now_us, &host);
+    else
+        manager->recall.look_at_us = INT64_MAX;
 }
 
 /* ---- towards the interchange ------------------------------------------------------------------------------------ */
@@ -265,6 +230,7 @@ static void manager_on_node(struct manager *manager, struct rank *rank, const st
     if (rank->stands || manager->state != GATHERING)
         return;
     rank->stands = true;
+    rings_place(&manager->rings, rank);
     rank->node = msg->wire.node.node;
     rank->node.rank = rank->index;
     rank->node.host.p = mem_text_n(rank->node.host.p, rank->node.host.n);
@@ -288,17 +254,12 @@ static void manager_set_credit(struct manager *manager, struct rank *rank, uint3
     rings_place(&manager->rings, rank);
 }
 
-static void manager_recall_answered(struct manager *manager, struct rank *rank)
+/* The rank gives no tasks: it has none to spare, or it ends. */
+static void manager_has_none(struct manager *manager, struct rank *rank)
 {
-    if (!rank->recalled)
-        return;
-    rank->recalled = false;
-    manager->asked -= rank->asked;
-    rank->asked = 0;
-    if (manager->n_asked && --manager->n_asked == 0 && manager->owed) { /* nobody had any */
-        manager->owed = 0;
+    recall_answered(&manager->recall, rank);
+    if (recall_was_in_vain(&manager->recall))
         manager_tell_credit(manager, true);
-    }
 }
 
 static void manager_forget_cancelling(struct manager *manager, const struct msg *answers)
@@ -329,15 +290,14 @@ static void manager_queue_again(struct manager *manager, const struct msg *msg)
 
 static void manager_on_tasks_back(struct manager *manager, struct rank *rank, struct msg *msg)
 {
-    uint32_t n = msg->wire.count;
-    if (manager->state == RUNNING && !manager->owed)
+    enum recall_for whom = recall_answered(&manager->recall, rank);
+    if (manager->state == RUNNING && whom != RECALL_INTERCHANGE) {
         manager_queue_again(manager, msg);
-    else {
-        manager->owed -= n < manager->owed ? n : manager->owed;
-        manager_flush_results(manager);
-        manager_to_interchange(manager, msg_ref(msg));
+        return;
     }
-    manager_recall_answered(manager, rank);
+    manager_flush_results(manager);
+    manager_to_interchange(manager, msg_ref(msg));
+    recall_gave_interchange(&manager->recall);
 }
 
 static void manager_on_bye(struct manager *manager, struct rank *rank, const struct msg *msg)
@@ -347,6 +307,7 @@ static void manager_on_bye(struct manager *manager, struct rank *rank, const str
     rank->bye = true;
     manager->n_bye++;
     manager_set_credit(manager, rank, 0, 0, 0);
+    manager_has_none(manager, rank);
     if (manager->state != STOPPING) {
         char *reason = mem_text_n(msg->wire.text.p, msg->wire.text.n);
         if (msg->wire.count == WIRE_SETUP_RAISED)
@@ -370,7 +331,7 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
         break;
     case WIRE_CREDIT:
         manager_set_credit(manager, rank, msg->wire.count, msg->wire.credit.n_workers, msg->wire.credit.task_us);
-        manager_recall_answered(manager, rank);
+        manager_has_none(manager, rank);
         break;
     case WIRE_RESULTS:
         if (!manager_count_back(manager, rank, msg->wire.count)) {
@@ -470,7 +431,6 @@ static void manager_on_cancel(struct manager *manager, struct msg *msg)
 static void manager_on_recall(struct manager *manager, uint64_t wanted)
 {
     struct task_queue back = {0};
-    uint64_t waiting = 0;
     manager_flush_results(manager);
     while (back.n < wanted && back.n < WIRE_MAX_ITEMS && manager->queue.n)
         task_push_front(&back, task_pop_last(&manager->queue));
@@ -478,18 +438,7 @@ static void manager_on_recall(struct manager *manager, uint64_t wanted)
         manager_to_interchange(manager, tasks_write(&back, back.n));
         return;
     }
-    for (int ring = ROOM; ring <= AHEAD; ring++)
-        for (struct rank *rank = manager->rings.of[ring].first; rank && waiting < wanted; rank = rank->next) {
-            if (rank->in_flight <= rank->n_workers || rank->recalled)
-                continue;
-            uint32_t here = rank->in_flight - rank->n_workers;
-            manager->n_asked++;
-            waiting += here;
-            manager_ask_back(manager, rank, here < wanted ? here : (uint32_t)wanted);
-        }
-    if (manager->n_asked)
-        manager->owed = wanted;
-    else
+    if (!recall_for_interchange(&manager->recall, &manager->rings, wanted, &(struct recall_host){manager_ask, manager}))
         manager_tell_credit(manager, true);
 }
 
@@ -601,8 +550,8 @@ int64_t manager_deadline_us(const struct manager *manager)
         next = manager->start_by_us;
     if (manager->state == STOPPING)
         next = manager->stop_by_us;
-    if (manager->state == RUNNING && manager->balance_at_us < next)
-        next = manager->balance_at_us;
+    if (manager->state == RUNNING && manager->recall.look_at_us < next)
+        next = manager->recall.look_at_us;
     if (manager->state == RUNNING && manager->drain_at_us && manager->drain_at_us < next)
         next = manager->drain_at_us;
     if (manager->period_us && manager->state != OVER && manager->beat_at_us < next)
@@ -629,6 +578,32 @@ void manager_flush(struct manager *manager, int64_t now_us)
         manager_flush_results(manager);
     if (manager->state == RUNNING && (manager->n_workers || manager->announced))
         manager_tell_credit(manager, false);
+    INVARIANT(manager_check(manager));
+}
+
+const char *manager_check(const struct manager *manager)
+{
+    uint64_t n_workers = 0, capacity = 0, in_flight = 0, task_us = 0;
+    uint32_t n_stand = 0, n_bye = 0;
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
+        const struct rank *rank = &manager->ranks[i];
+        n_workers += rank->n_workers;
+        capacity += rank->capacity;
+        in_flight += rank->in_flight;
+        task_us += (uint64_t)rank->task_us * rank->n_workers;
+        n_stand += rank->stands;
+        n_bye += rank->bye;
+    }
+    if (n_workers != manager->n_workers || capacity != manager->capacity || task_us != manager->task_us)
+        return "the block's credit is not the sum of its ranks'";
+    if (in_flight != manager->in_flight)
+        return "the tasks in flight are not the sum over the ranks";
+    if (n_stand != manager->n_stand || n_bye != manager->n_bye)
+        return "the ranks that stand, or that have ended, are not counted right";
+    if (manager->state == RUNNING && manager->queue.n && manager->rings.of[IDLE].n)
+        return "a worker waits while a task does";
+    const char *broken = rings_check(&manager->rings, manager->ranks, manager->settings.n_ranks);
+    return broken ? broken : recall_check(&manager->recall, manager->ranks, manager->settings.n_ranks);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -650,8 +625,7 @@ struct manager *manager_new(const struct manager_settings *settings, const struc
     manager->now_us = manager->last_heard_us = manager->last_sent_us = now_us;
     manager->start_by_us = now_us + settings->start_timeout_us;
     manager->drain_at_us = settings->drain_after_us ? now_us + settings->drain_after_us : 0;
-    manager->balance_at_us = INT64_MAX;
-    manager->looked_at_us = now_us - LOOK_AGAIN_US;
+    recall_init(&manager->recall, now_us);
     return manager;
 }
 

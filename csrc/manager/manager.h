@@ -40,4 +40,7 @@ void manager_on_tick(struct manager *manager, int64_t now_us);
 int64_t manager_deadline_us(const struct manager *manager);
 void manager_flush(struct manager *manager, int64_t now_us); /* end of a turn */
 
+/* What must always hold at the end of a turn. NULL, or what does not. */
+const char *manager_check(const struct manager *manager);
+
 #endif

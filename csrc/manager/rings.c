@@ -65,3 +65,29 @@ void rings_place(struct rings *rings, struct rank *rank)
     else
         rings_count(rings, rank);
 }
+
+const char *rings_check(const struct rings *rings, const struct rank *ranks, uint32_t n_ranks)
+{
+    struct rings sums = {0};
+    for (uint32_t i = 0; i < n_ranks; i++) {
+        const struct rank *rank = &ranks[i];
+        if (rank->ring != rings_ring_of(rank))
+            return "a rank is not in the ring that its numbers say";
+        sums.of[rank->ring].n++;
+        sums.idle += rank->idle;
+        sums.ahead += rank->ahead;
+        sums.workers_ahead += rank->workers_ahead;
+    }
+    for (int i = IDLE; i <= FULL; i++) {
+        uint32_t n = 0;
+        const struct rank *before = NULL;
+        for (const struct rank *rank = rings->of[i].first; rank; before = rank, rank = rank->next, n++)
+            if (rank->prev != before || rank->ring != (enum ring)i)
+                return "a ring's links are broken";
+        if (rings->of[i].last != before || n != rings->of[i].n || n != sums.of[i].n)
+            return "a ring does not hold the ranks that are in it";
+    }
+    if (rings->idle != sums.idle || rings->ahead != sums.ahead || rings->workers_ahead != sums.workers_ahead)
+        return "the rings' sums are not those of the ranks";
+    return NULL;
+}

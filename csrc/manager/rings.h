@@ -11,11 +11,14 @@
 /* IDLE: has workers that wait. ROOM: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
 enum ring { NOWHERE, IDLE, ROOM, AHEAD, FULL };
 
+enum recall_for { RECALL_NOBODY, RECALL_BALANCE, RECALL_INTERCHANGE };
+
 struct rank {
     uint32_t index;
-    bool stands, bye, recalled;
+    bool stands, bye;
     uint32_t n_workers, capacity, in_flight, task_us;
-    uint32_t asked; /* tasks that it was asked for and has not answered about */
+    enum recall_for recalled_for; /* see recall.h */
+    uint32_t n_recalled; /* tasks that it was asked for and has not answered about */
     uint32_t idle, ahead, workers_ahead; /* what of it is in the sums */
     int64_t last_heard_us, last_sent_us, last_answer_us;
     struct wire_node node;
@@ -33,7 +36,10 @@ struct rings { /* zeroed: empty */
     uint64_t idle, ahead, workers_ahead; /* workers that wait; tasks beyond workers, and workers there */
 };
 
-void rings_place(struct rings *rings, struct rank *r); /* after every change of its numbers */
-void rings_place_last(struct rings *rings, struct rank *r); /* as well, and behind the others of its ring */
+void rings_place(struct rings *rings, struct rank *rank); /* after every change of its numbers */
+void rings_place_last(struct rings *rings, struct rank *rank); /* as well, and behind the others of its ring */
+
+/* What must always hold, between two calls. NULL, or what does not. */
+const char *rings_check(const struct rings *rings, const struct rank *ranks, uint32_t n_ranks);
 
 #endif

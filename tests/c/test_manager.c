@@ -302,6 +302,46 @@ static void what_the_interchange_recalls_goes_up(void)
     end(&w);
 }
 
+/* Rank 2's worker waits, so that one of the two others was asked for a task for it. The other is asked for the interchange:
+ * returns which. */
+static uint32_t ask_for_both(struct world *w)
+{
+    start(w, 3, 1);
+    from_rank(w, 2, make_credit(0, 0, 0));
+    from_interchange(w, make_tasks(1, 4, 'f', 0)); /* two for each of ranks 0 and 1 */
+    w->now_us += 20000;
+    from_rank(w, 2, make_credit(1, 1, 50));
+    uint32_t for_balance = sent_to(w, 0, WIRE_RECALL) ? 0 : 1;
+    from_interchange(w, msg_bare(WIRE_RECALL, 0, 1));
+    for (uint32_t i = 0; i < 2; i++)
+        CHECK_EQUAL(sent_to(w, i, WIRE_RECALL), 1);
+    return 1 - for_balance;
+}
+
+static void a_rank_without_tasks_does_not_answer_for_the_one_that_was_asked_for_the_interchange(void)
+{
+    struct world w;
+    uint32_t asked = ask_for_both(&w);
+    from_rank(&w, 1 - asked, make_credit(2, 1, 50)); /* it has none to give */
+    from_rank(&w, asked, make_tasks(asked ? 4 : 3, 1, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 1);
+    CHECK_EQUAL(sent_to(&w, 2, WIRE_TASKS), 0);
+    end(&w);
+}
+
+static void what_a_rank_gives_for_the_balance_stays_while_the_interchange_waits(void)
+{
+    struct world w;
+    uint32_t asked = ask_for_both(&w);
+    from_rank(&w, 1 - asked, make_tasks(asked ? 3 : 4, 1, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 0);
+    CHECK_EQUAL(sent_to(&w, 2, WIRE_TASKS), 1);
+    int before = outbox_count(&w.out, WIRE_CREDIT);
+    from_rank(&w, asked, make_credit(2, 1, 50)); /* none after all: the interchange is told so */
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_CREDIT), before + 1);
+    end(&w);
+}
+
 static void a_recall_of_nothing_is_answered_by_credit(void)
 {
     struct world w;
@@ -555,6 +595,8 @@ int main(void)
     tasks_that_wait_at_one_rank_move_when_another_is_idle();
     a_worker_that_waits_is_not_brought_a_task_from_each_rank();
     what_the_interchange_recalls_goes_up();
+    a_rank_without_tasks_does_not_answer_for_the_one_that_was_asked_for_the_interchange();
+    what_a_rank_gives_for_the_balance_stays_while_the_interchange_waits();
     a_recall_of_nothing_is_answered_by_credit();
     cancel_drops_what_waits_here_and_asks_ranks_for_the_rest();
     more_cancelled_tasks_than_fit_a_message_are_answered_in_two();

@@ -327,11 +327,19 @@ static void deliver(struct world *w, struct rank *r, int which)
     msg_unref(msg);
 }
 
+static void check_holds(const char *broken)
+{
+    CHECK(!broken, "%s", broken ? broken : "");
+}
+
 static void flush(struct world *w)
 {
     for (uint32_t i = 0; i < w->n_ranks; i++)
         leader_flush(w->ranks[i].leader, w->now_us);
     manager_flush(w->manager, w->now_us);
+    for (uint32_t i = 0; i < w->n_ranks; i++)
+        check_holds(leader_check(w->ranks[i].leader));
+    check_holds(manager_check(w->manager));
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
