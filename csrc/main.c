@@ -347,7 +347,7 @@ static void make_manager(struct pool *pool)
                                         .pool_id = pool->pool_id,
                                         .xse_version = XSE_VERSION,
                                         .mpi = mpx_library(),
-                                        .zmq = zlink_library(),
+                                        .zmq = zlink_library(o->libzmq),
                                         .start_timeout_us = o->start_timeout_s * 1000000,
                                         .drain_after_us = o->drain_after_s * 1000000,
                                         .grace_ms = (uint32_t)o->grace_ms};
@@ -403,8 +403,8 @@ static int fail(const struct err *err)
 
 static void print_versions(void)
 {
-    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\npython %s\n", XSE_VERSION, mpx_library(), XSE_MPICC, zlink_library(),
-           interpreter_built_for());
+    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\npython %s\n", XSE_VERSION, mpx_library(), XSE_MPICC,
+           zlink_library(""), interpreter_built_for());
 }
 
 static int start_zygote(struct pool *pool, struct err *err)

@@ -38,6 +38,7 @@ static const struct option {
     N("--prefetch", "N", prefetch, -1, -1, 1000000, "tasks that a rank may hold beyond its workers [-1: as measured]"),
     T("--python", "PATH", python, "", "the Python whose environment tasks run in [the one xse-pool was built with]"),
     T("--expect-python", "X.Y", expect_python, "", "end with an error if xse-pool was built for another Python"),
+    T("--libzmq", "FILE", libzmq, "", "the libzmq to reach another host's interchange with [pyzmq's]"),
     T("--preload", "A,B", preload, "", "modules to import once in each rank, before its workers are forked"),
     T("--path", "A:B", path, "", "directories to add to sys.path of the workers"),
     T("--working-dir", "DIR", working_dir, "", "where tasks run; made if missing [here]"),

@@ -12,6 +12,7 @@ struct options {
     const char *block; /* "": the connect file says */
     const char *runner; /* "fork", "echo" or "sim" */
     const char *python, *expect_python; /* "": the interpreter it was built with; "": any */
+    const char *libzmq; /* "": libzmq.h says where it is looked for */
     const char *preload, *path, *working_dir;
     const char *log_dir; /* "": stderr */
     const char *accelerators, *affinity; /* names by ';'; none, block, block-reverse, alternating, list:... */

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
-#include <zmq.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "links/libzmq.h"
 
 #define LARGE 65536u /* a slice from this size on is sent without copying */
 #define MOST_COPIED (16u << 20) /* in one frame; the interchange takes none much larger than an item */
@@ -41,10 +41,13 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-const char *zlink_library(void)
+const char *zlink_library(const char *path)
 {
     static char text[32];
     int major, minor, patch;
+    struct err err;
+    if (libzmq_load(path, &err))
+        return "none";
     zmq_version(&major, &minor, &patch);
     snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
     return text;
@@ -75,7 +78,7 @@ static int try_endpoint(void *context, const struct connect_file *file, int i, s
               zmq_setsockopt(c->socket, ZMQ_CURVE_PUBLICKEY, file->public_key, CONNECT_KEY) ||
               zmq_setsockopt(c->socket, ZMQ_CURVE_SECRETKEY, file->secret_key, CONNECT_KEY);
     if (bad)
-        return err_set(err, "cannot set up a ZeroMQ socket (is libzmq %s built with CURVE?): %s", zlink_library(),
+        return err_set(err, "cannot set up a ZeroMQ socket (is libzmq %s built with CURVE?): %s", zlink_library(""),
                        zmq_strerror(zmq_errno()));
     if (zmq_socket_monitor(c->socket, name, wanted) || zmq_connect(c->monitor, name) ||
         zmq_connect(c->socket, c->endpoint))
@@ -350,6 +353,8 @@ struct zlink *zlink_open(const struct connect_file *file, int timeout_ms, struct
                          const struct link_events *events, struct err *err)
 {
     struct zlink *link = NULL;
+    if (libzmq_load("", err))
+        return NULL;
     struct candidate *all = mem_array((size_t)file->n_endpoints, sizeof *all);
     void *context = zmq_ctx_new();
     int n = 0, failed = 0;

@@ -14,6 +14,7 @@ void zlink_send(struct zlink *link, struct msg *msg); /* takes the reference */
 void zlink_close(struct zlink *link, int linger_ms);
 const char *zlink_endpoint(const struct zlink *link);
 
-const char *zlink_library(void); /* "4.3.4" */
+/* "4.3.5", or "none". Loads the library, from `path` if that is not empty (libzmq.h). */
+const char *zlink_library(const char *path);
 
 #endif

@@ -3,7 +3,7 @@
 Used by both executors and by ``xse doctor``; imports nothing of them. Start reading in ``launchers.py``.
 """
 
-from xse.launch.binary import PYTHON, Executable, find_pool
+from xse.launch.binary import PYTHON, Executable, find_libzmq, find_pool
 from xse.launch.connect_file import script_path, tcp_endpoint, write_connect_file
 from xse.launch.launchers import NAMES, Layout, find_mpiexec, flavour_of, launcher, words
 
@@ -12,6 +12,7 @@ __all__ = [
     "PYTHON",
     "Executable",
     "Layout",
+    "find_libzmq",
     "find_mpiexec",
     "find_pool",
     "flavour_of",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import importlib.util
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from xse.errors import LaunchError
 
@@ -23,6 +25,15 @@ class Executable:
     mpi: str  # "MPICH 4.0.2", "Open MPI 4.1.4"
     mpicc: str  # the wrapper it was built with; mpiexec lies beside it
     python: str  # "3.11"
+
+
+def find_libzmq() -> str:
+    """The libzmq that pyzmq's wheel has brought; "" where pyzmq uses the system's. Imports nothing."""
+    spec = importlib.util.find_spec("zmq")
+    if spec is None or spec.origin is None:
+        return ""
+    found = sorted(Path(spec.origin).parents[1].glob("pyzmq.libs/libzmq*.so*"))  # a digest is in its name
+    return str(found[0]) if found else ""
 
 
 def find_pool(path: str | None = None) -> Executable:

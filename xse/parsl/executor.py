@@ -405,6 +405,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             prefetch=-1 if self.prefetch_capacity is None else self.prefetch_capacity,
             python=sys.executable,
             expect_python=launch.PYTHON,
+            libzmq=launch.find_libzmq(),
             preload=("xse.parsl.codec", *self.preload),
             path=launch.script_path(),
             working_dir=os.path.abspath(self.working_dir) if self.working_dir else "",

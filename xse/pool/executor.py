@@ -124,6 +124,7 @@ class PoolExecutor(Executor):
             workers_per_rank=max_workers // ranks,
             python=sys.executable,
             expect_python=launch.PYTHON,
+            libzmq=launch.find_libzmq(),
             preload=tuple(preload),
             path=launch.script_path(),
             working_dir=os.path.abspath(working_dir) if working_dir else "",
