@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
 from xse.cli.xse import COMMANDS
 from xse.version import VERSION
+
+ROOT = Path(__file__).parents[1]
 
 project = "xse"
 author = "the xse developers"
@@ -32,7 +31,6 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 html_theme = "furo"
 html_title = f"xse {VERSION}"
 html_theme_options = {"navigation_with_keys": True}
-
 
 
 def help_of(*command: str) -> None:
