@@ -1,4 +1,4 @@
-/* leader.h: the brain of a rank: which worker of this node gets which task. No I/O, no MPI, no clock of its own.
+/* leader.h: the state machine of a rank: which worker of this node gets which task. No I/O, no MPI, no clock of its own.
  *
  * It hears from its manager (messages) and from its runner (events), and answers through `host` and the runner's table.
  * Tasks wait in one queue and go to whichever worker is free. Short ones are given to a worker ahead of time, to hide

@@ -1,4 +1,4 @@
-/* manager.h: the brain of rank 0: which rank of the block gets which task. No ZeroMQ, no MPI, no clock of its own.
+/* manager.h: the state machine of rank 0: which rank of the block gets which task. No ZeroMQ, no MPI, no clock of its own.
  *
  * Its life: it gathers a NODE from every rank, registers the block with the interchange, starts the ranks, and then
  * passes tasks down by credit and results up, until the block ends: asked to, by a signal, drained, or failed. */
