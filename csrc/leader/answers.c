@@ -22,7 +22,7 @@ void answers_add(struct answers *a, uint64_t id, enum wire_status status, uint32
         answers_close_small(a);
         parts_add_range(&a->payload, payload, (struct place){0, 0}, n);
     }
-    wire_results_add(&a->results, id, (uint32_t)n, time_us, status);
+    wire_results_add(&a->results, &(struct wire_result){id, (uint32_t)n, time_us, (uint8_t)status});
 }
 
 void answers_add_failure(struct answers *a, uint64_t id, enum wire_status status, const struct wire_failure *failure)

@@ -108,12 +108,15 @@ static void leader_tell_credit(struct leader *leader, bool always)
     differs |= now > announced ? now - announced > announced / 4 : announced - now > announced / 4;
     if (!differs && !always)
         return;
-    struct buf head = {0};
-    wire_put_credit(&head, now, leader->n_ready, (uint32_t)leader->prefetch.task_us, leader->state == DRAINING);
     leader->announced = true;
     leader->announced_capacity = now;
     leader->announced_workers = leader->n_ready;
-    leader_send(leader, msg_new(&head, NULL));
+    leader_send(leader, msg_make((struct wire_message){.type = WIRE_CREDIT,
+                                                       .flags = leader->state == DRAINING ? WIRE_DRAINING : 0,
+                                                       .count = now,
+                                                       .credit = {.n_workers = leader->n_ready,
+                                                                  .task_us = (uint32_t)leader->prefetch.task_us}},
+                                 NULL));
 }
 
 /* ---- workers ---------------------------------------------------------------------------------------------------- */
@@ -252,14 +255,12 @@ static bool leader_has_failed(const struct leader *leader)
 
 static void leader_say_bye(struct leader *leader)
 {
-    struct buf head = {0};
     leader_flush_answers(leader); /* what was answered in the turn in which the end began */
     leader->host.end_runner(leader->host.arg);
     leader->state = ENDED;
     leader->ended_us = leader->now_us;
-    struct wire_text reason = {leader->reason, (uint32_t)strlen(leader->reason)};
-    wire_put_text(&head, WIRE_BYE, leader->bye, reason, leader->exception.length);
-    leader_send(leader, msg_new(&head, &leader->exception));
+    struct wire_message bye = {.type = WIRE_BYE, .count = leader->bye, .ending = {wire_text_of(leader->reason)}};
+    leader_send(leader, msg_make(bye, &leader->exception));
     leader->host.ended(leader->host.arg, leader_has_failed(leader));
 }
 
@@ -304,15 +305,14 @@ static void leader_fail(struct leader *leader, const char *reason)
 static void leader_on_stands(void *arg, const char *python_version)
 {
     struct leader *leader = arg;
-    struct buf head = {0};
     struct wire_node node = {.rank = leader->settings.rank,
                              .pid = leader->settings.pid,
                              .n_workers = leader->settings.n_workers,
                              .n_cores = leader->settings.n_cores,
                              .memory = leader->settings.memory,
-                             .host = {leader->host_name, (uint32_t)strlen(leader->host_name)}};
-    wire_put_node(&head, &node, python_version);
-    leader_send(leader, msg_new(&head, NULL));
+                             .host = wire_text_of(leader->host_name)};
+    struct wire_message present = {.type = WIRE_NODE, .leader = {node, wire_text_of(python_version)}};
+    leader_send(leader, msg_make(present, NULL));
 }
 
 static void leader_on_failed(void *arg, const char *reason)

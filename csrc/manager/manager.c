@@ -130,14 +130,15 @@ static void manager_tell_credit(struct manager *manager, bool always)
                    difference > manager->announced_capacity / 4;
     if (!differs && !always)
         return;
-    struct buf head = {0};
     uint32_t task_us = manager->n_workers ? (uint32_t)(manager->task_us / manager->n_workers) : 0;
-    wire_put_credit(&head, capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity, (uint32_t)manager->n_workers,
-                    task_us, manager->draining);
     manager->announced = true;
     manager->announced_capacity = capacity;
     manager->announced_workers = manager->n_workers;
-    manager_to_interchange(manager, msg_new(&head, NULL));
+    struct wire_message credit = {.type = WIRE_CREDIT,
+                                  .flags = manager->draining ? WIRE_DRAINING : 0,
+                                  .count = capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)capacity,
+                                  .credit = {(uint32_t)manager->n_workers, task_us}};
+    manager_to_interchange(manager, msg_make(credit, NULL));
 }
 
 static void manager_give_back(struct manager *manager)
@@ -151,22 +152,28 @@ static void manager_give_back(struct manager *manager)
 
 static void manager_send_register(struct manager *manager)
 {
-    struct buf head = {0};
+    struct buf nodes = {0};
     const struct manager_settings *s = &manager->settings;
-    struct wire_node *nodes = mem_array(s->n_ranks, sizeof *nodes);
     for (uint32_t i = 0; i < s->n_ranks; i++)
-        nodes[i] = manager->ranks[i].node;
-    wire_put_register(&head, s->block_id, s->pool_id, s->xse_version,
-                      manager->python_version ? manager->python_version : "", s->mpi, s->zmq, nodes, s->n_ranks);
-    mem_free(nodes);
-    manager_to_interchange(manager, msg_new(&head, NULL));
+        wire_put_node(&nodes, &manager->ranks[i].node);
+    struct wire_message registration = {
+        .type = WIRE_REGISTER,
+        .count = s->n_ranks,
+        .registration = {.block_id = wire_text_of(s->block_id),
+                         .pool_id = wire_text_of(s->pool_id),
+                         .xse_version = wire_text_of(s->xse_version),
+                         .python_version = wire_text_of(manager->python_version ? manager->python_version : ""),
+                         .mpi = wire_text_of(s->mpi),
+                         .zmq = wire_text_of(s->zmq),
+                         .nodes = {nodes.p, nodes.n}}};
+    manager_to_interchange(manager, msg_make(registration, NULL));
+    buf_free(&nodes);
 }
 
 /* ---- ending ----------------------------------------------------------------------------------------------------- */
 
 static void manager_end(struct manager *manager)
 {
-    struct buf head = {0};
     bool orderly = manager->n_bye == manager->settings.n_ranks;
     bool failed = manager->bye != WIRE_ASKED && manager->bye != WIRE_DRAINED;
     const char *reason = manager->reason ? manager->reason : "";
@@ -178,9 +185,8 @@ static void manager_end(struct manager *manager)
     for (uint32_t i = 0; i < manager->settings.n_ranks;
          i++) /* ranks leave MPI together: nobody may wait there for long */
         manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, failed));
-    wire_put_text(&head, WIRE_BYE, manager->bye, (struct wire_text){reason, (uint32_t)strlen(reason)},
-                  manager->exception.length);
-    manager_to_interchange(manager, msg_new(&head, &manager->exception));
+    struct wire_message bye = {.type = WIRE_BYE, .count = manager->bye, .ending = {wire_text_of(reason)}};
+    manager_to_interchange(manager, msg_make(bye, &manager->exception));
     manager->state = OVER;
     log_info("block_over code=%d orderly=%d reason=\"%s\"", manager->bye, orderly, reason);
     manager->host.over(manager->host.arg, failed, orderly, reason);
@@ -231,11 +237,11 @@ static void manager_on_node(struct manager *manager, struct rank *rank, const st
         return;
     rank->stands = true;
     rings_place(&manager->rings, rank);
-    rank->node = msg->wire.node.node;
+    rank->node = msg->wire.leader.node;
     rank->node.rank = rank->index;
     rank->node.host.p = mem_text_n(rank->node.host.p, rank->node.host.n);
     if (!manager->python_version)
-        manager->python_version = mem_text_n(msg->wire.node.python_version.p, msg->wire.node.python_version.n);
+        manager->python_version = mem_text_n(msg->wire.leader.python_version.p, msg->wire.leader.python_version.n);
     if (++manager->n_stand < manager->settings.n_ranks)
         return;
     manager->state = REGISTERING;
@@ -272,7 +278,7 @@ static void manager_cancel_here(struct manager *manager, struct task *task)
 {
     if (manager->results.n == WIRE_MAX_ITEMS)
         manager_flush_results(manager);
-    wire_results_add(&manager->results, task->id, 0, 0, WIRE_CANCELLED);
+    wire_results_add(&manager->results, &(struct wire_result){.id = task->id, .status = WIRE_CANCELLED});
     task_remove(&manager->queue, task);
     task_free(task);
 }
@@ -309,7 +315,7 @@ static void manager_on_bye(struct manager *manager, struct rank *rank, const str
     manager_set_credit(manager, rank, 0, 0, 0);
     manager_has_none(manager, rank);
     if (manager->state != STOPPING) {
-        char *reason = mem_text_n(msg->wire.text.p, msg->wire.text.n);
+        char *reason = mem_text_n(msg->wire.ending.reason.p, msg->wire.ending.reason.n);
         if (msg->wire.count == WIRE_SETUP_RAISED)
             parts_add_range(&manager->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
         manager_begin_end(manager, msg->wire.count == WIRE_ASKED ? WIRE_FAILED : (enum wire_bye)msg->wire.count, reason,
@@ -362,7 +368,7 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
         manager_on_bye(manager, rank, msg);
         break;
     case WIRE_LOG:
-        log_line((enum log_level)msg->wire.count, "%.*s", (int)msg->wire.text.n, msg->wire.text.p);
+        log_line((enum log_level)msg->wire.count, "%.*s", (int)msg->wire.log.line.n, msg->wire.log.line.p);
         break;
     case WIRE_HEARTBEAT:
         break;
@@ -379,23 +385,21 @@ static void manager_on_welcome(struct manager *manager, const struct msg *msg)
     if (manager->state != REGISTERING)
         return;
     manager->state = RUNNING;
-    manager->period_us = msg->wire.start.heartbeat_period_ms * INT64_C(1000);
-    manager->threshold_us = msg->wire.start.heartbeat_threshold_ms * INT64_C(1000);
+    manager->period_us = msg->wire.welcome.heartbeat_period_ms * INT64_C(1000);
+    manager->threshold_us = msg->wire.welcome.heartbeat_threshold_ms * INT64_C(1000);
     manager->beat_at_us = manager->now_us + manager->period_us;
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
-        struct buf head = {0};
         struct parts setup = {0};
-        struct wire_start start = {.n_leaders = manager->settings.n_ranks,
-                                   .heartbeat_period_ms = msg->wire.start.heartbeat_period_ms,
-                                   .heartbeat_threshold_ms = msg->wire.start.heartbeat_threshold_ms,
-                                   .setup_codec = msg->wire.start.setup_codec,
-                                   .first_worker = first_worker,
-                                   .block_id = manager->settings.block_id,
-                                   .pool_id = manager->settings.pool_id,
-                                   .setup_length = msg->payload.length};
+        struct wire_message start = {.type = WIRE_START,
+                                     .count = manager->settings.n_ranks,
+                                     .start = {.heartbeat_period_ms = msg->wire.welcome.heartbeat_period_ms,
+                                               .heartbeat_threshold_ms = msg->wire.welcome.heartbeat_threshold_ms,
+                                               .setup_codec = msg->wire.welcome.setup_codec,
+                                               .first_worker = first_worker,
+                                               .block_id = wire_text_of(manager->settings.block_id),
+                                               .pool_id = wire_text_of(manager->settings.pool_id)}};
         parts_add_range(&setup, &msg->payload, (struct place){0, 0}, msg->payload.length);
-        wire_put_start(&head, &start);
-        manager_to_rank(manager, &manager->ranks[i], msg_new(&head, &setup));
+        manager_to_rank(manager, &manager->ranks[i], msg_make(start, &setup));
         manager->ranks[i].last_heard_us = manager->now_us;
         first_worker += manager->ranks[i].node.n_workers;
     }
@@ -405,8 +409,8 @@ static void manager_on_welcome(struct manager *manager, const struct msg *msg)
 static void manager_on_refuse(struct manager *manager, const struct msg *msg)
 {
     char reason[1200];
-    snprintf(reason, sizeof reason, "the interchange refuses this block: %.*s", (int)msg->wire.text.n,
-             msg->wire.text.p);
+    snprintf(reason, sizeof reason, "the interchange refuses this block: %.*s", (int)msg->wire.ending.reason.n,
+             msg->wire.ending.reason.p);
     manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 

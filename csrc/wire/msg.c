@@ -32,18 +32,24 @@ struct msg *msg_new(struct buf *head, struct parts *payload)
     return msg;
 }
 
-struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count)
+struct msg *msg_make(struct wire_message described, struct parts *payload)
 {
     struct buf head = {0};
-    wire_put_bare(&head, type, flags, count, 0);
-    return msg_new(&head, NULL);
+    described.payload_length = payload ? payload->length : 0;
+    wire_put(&head, &described);
+    return msg_new(&head, payload);
+}
+
+struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count)
+{
+    return msg_make((struct wire_message){.type = type, .flags = flags, .count = count}, NULL);
 }
 
 struct msg *msg_text(enum wire_type type, uint32_t count, const char *text)
 {
-    struct buf head = {0};
-    wire_put_text(&head, type, count, (struct wire_text){text, (uint32_t)strlen(text)}, 0);
-    return msg_new(&head, NULL);
+    struct wire_message described = {.type = type, .count = count};
+    *(type == WIRE_LOG ? &described.log.line : &described.ending.reason) = wire_text_of(text);
+    return msg_make(described, NULL);
 }
 
 struct msg *msg_ref(struct msg *msg)

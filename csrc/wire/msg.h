@@ -15,6 +15,8 @@ struct msg {
 enum wire_error msg_read(struct bytes *head, struct parts *payload, struct msg **out);
 /* From what we wrote: takes head's content and the slices of payload (NULL: none). What we write is right. */
 struct msg *msg_new(struct buf *head, struct parts *payload);
+/* The message that is described; its payload_length is that of payload. */
+struct msg *msg_make(struct wire_message described, struct parts *payload);
 struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count);
 struct msg *msg_text(enum wire_type type, uint32_t count, const char *text); /* REFUSE, BYE, LOG */
 struct msg *msg_ref(struct msg *msg);

@@ -5,7 +5,6 @@
 
 #define FUNCTION_SIZE 24u
 #define RUN_SIZE 24u
-#define NODE_SIZE 24u
 
 static uint32_t get32(const uint8_t *p)
 {
@@ -88,64 +87,6 @@ static bool is_text(const uint8_t *p, size_t n)
     return true;
 }
 
-static enum wire_error take_text(struct reader *r, struct wire_text *text)
-{
-    const uint8_t *p = take(r, 4);
-    if (!p)
-        return WIRE_SHORT;
-    uint32_t n = get32(p);
-    if (n > WIRE_MAX_TEXT)
-        return WIRE_BAD_TEXT;
-    p = take(r, n);
-    if (!p)
-        return WIRE_SHORT;
-    if (!is_text(p, n))
-        return WIRE_BAD_TEXT;
-    *text = (struct wire_text){(const char *)p, n};
-    size_t padding = -(4 + (size_t)n) & 7;
-    p = take(r, padding);
-    if (!p)
-        return WIRE_SHORT;
-    for (size_t i = 0; i < padding; i++)
-        if (p[i])
-            return WIRE_BAD_RESERVED;
-    return WIRE_OK;
-}
-
-static enum wire_error take_texts(struct reader *r, struct wire_text *const *texts, int n)
-{
-    for (int i = 0; i < n; i++) {
-        enum wire_error error = take_text(r, texts[i]);
-        if (error)
-            return error;
-    }
-    return WIRE_OK;
-}
-
-static void read_node_numbers(const uint8_t *p, struct wire_node *node)
-{
-    node->rank = get32(p);
-    node->pid = get32(p + 4);
-    node->n_workers = get32(p + 8);
-    node->n_cores = get32(p + 12);
-    node->memory = get64(p + 16);
-}
-
-static enum wire_error take_node(struct reader *r, struct wire_node *node)
-{
-    const uint8_t *p = take(r, NODE_SIZE);
-    if (!p)
-        return WIRE_SHORT;
-    read_node_numbers(p, node);
-    return take_text(r, &node->host);
-}
-
-static enum wire_error sized(const struct reader *r, uint64_t size)
-{
-    uint64_t n = (uint64_t)(r->end - r->p);
-    return n < size ? WIRE_SHORT : n > size ? WIRE_BAD_HEAD : WIRE_OK;
-}
-
 static bool all_zero(const uint8_t *p, const uint8_t *end)
 {
     for (; p < end; p++)
@@ -153,6 +94,134 @@ static bool all_zero(const uint8_t *p, const uint8_t *end)
             return false;
     return true;
 }
+
+/* ---- a field of each type: read_TYPE checks what it reads. count: how many nodes there are --------------------- */
+
+static enum wire_error read_u32(struct reader *r, uint32_t count, uint32_t *to)
+{
+    const uint8_t *p = take(r, 4);
+    (void)count;
+    if (!p)
+        return WIRE_SHORT;
+    *to = get32(p);
+    return WIRE_OK;
+}
+
+static enum wire_error read_u64(struct reader *r, uint32_t count, uint64_t *to)
+{
+    const uint8_t *p = take(r, 8);
+    (void)count;
+    if (!p)
+        return WIRE_SHORT;
+    *to = get64(p);
+    return WIRE_OK;
+}
+
+static enum wire_error read_period(struct reader *r, uint32_t count, uint32_t *to)
+{
+    enum wire_error error = read_u32(r, count, to);
+    return error || *to >= 1 ? error : WIRE_BAD_RANGE;
+}
+
+static enum wire_error read_above(struct reader *r, uint32_t count, uint32_t *to)
+{
+    enum wire_error error = read_u32(r, count, to);
+    return error || *to > to[-1] ? error : WIRE_BAD_RANGE;
+}
+
+static enum wire_error read_codec(struct reader *r, uint32_t count, uint32_t *to)
+{
+    enum wire_error error = read_u32(r, count, to);
+    return error || *to <= 255 ? error : WIRE_BAD_RANGE;
+}
+
+static enum wire_error read_zero(struct reader *r, uint32_t count, uint32_t *to)
+{
+    enum wire_error error = read_u32(r, count, to);
+    return error || *to == 0 ? error : WIRE_BAD_RESERVED;
+}
+
+static enum wire_error read_text(struct reader *r, uint32_t count, wire_text *to)
+{
+    uint32_t n;
+    enum wire_error error = read_u32(r, count, &n);
+    if (error)
+        return error;
+    if (n > WIRE_MAX_TEXT)
+        return WIRE_BAD_TEXT;
+    const uint8_t *p = take(r, n);
+    if (!p)
+        return WIRE_SHORT;
+    if (!is_text(p, n))
+        return WIRE_BAD_TEXT;
+    *to = (wire_text){(const char *)p, n};
+    size_t padding = -(4 + (size_t)n) & 7;
+    p = take(r, padding);
+    if (!p)
+        return WIRE_SHORT;
+    return all_zero(p, p + padding) ? WIRE_OK : WIRE_BAD_RESERVED;
+}
+
+#define READ(type, name)                                                                                               \
+    if ((error = read_##type(r, count, &to->name)))                                                                    \
+        return error;
+
+static enum wire_error read_node(struct reader *r, uint32_t count, wire_node *to)
+{
+    enum wire_error error;
+    WIRE_NODE_FIELDS(READ)
+    return WIRE_OK;
+}
+
+static enum wire_error read_nodes(struct reader *r, uint32_t count, wire_nodes *to)
+{
+    const uint8_t *first = r->p;
+    for (uint32_t i = 0; i < count; i++) {
+        wire_node node;
+        enum wire_error error = read_node(r, count, &node);
+        if (error)
+            return error;
+    }
+    *to = (wire_nodes){first, (size_t)(r->p - first)};
+    return WIRE_OK;
+}
+
+/* ---- bodies of fields: read_BODY ------------------------------------------------------------------------------- */
+
+static enum wire_error sized(const struct reader *r, uint64_t size)
+{
+    uint64_t n = (uint64_t)(r->end - r->p);
+    return n < size ? WIRE_SHORT : n > size ? WIRE_BAD_HEAD : WIRE_OK;
+}
+
+#define READ_BODY(body)                                                                                                \
+    static enum wire_error read_##body(struct reader *r, struct wire_message *m)                                       \
+    {                                                                                                                  \
+        struct wire_##body *to = &m->body;                                                                             \
+        uint32_t count = m->count;                                                                                     \
+        enum wire_error error;                                                                                         \
+        WIRE_FIELDS_##body(READ) error = sized(r, 0);                                                                  \
+        (void)to;                                                                                                      \
+        (void)count;                                                                                                   \
+        return error;                                                                                                  \
+    }
+WIRE_BODIES(READ_BODY)
+
+/* ---- bodies of columns ------------------------------------------------------------------------------------------ */
+
+/* take_columns_LIST: the columns take what is left of the head, but for padding to a multiple of 8, which stays. */
+#define ADD_SIZE(type, item, column) +sizeof(wire_##type)
+#define TAKE_COLUMN(type, item, column) m->column = take(r, m->count * sizeof(wire_##type));
+#define TAKE_COLUMNS(columns)                                                                                          \
+    static enum wire_error take_columns_##columns(struct reader *r, struct wire_message *m)                            \
+    {                                                                                                                  \
+        uint64_t size = (uint64_t)m->count * (0 WIRE_COLUMNS_##columns(ADD_SIZE));                                     \
+        enum wire_error error = sized(r, size + (-size & 7));                                                          \
+        if (error)                                                                                                     \
+            return error;                                                                                              \
+        WIRE_COLUMNS_##columns(TAKE_COLUMN) return WIRE_OK;                                                            \
+    }
+WIRE_COLUMN_LISTS(TAKE_COLUMNS)
 
 static enum wire_error sum_of_items(const struct wire_message *m, uint64_t sum)
 {
@@ -167,25 +236,20 @@ static enum wire_error sum_of_items(const struct wire_message *m, uint64_t sum)
 
 static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
 {
-    const uint8_t *body = r->p;
-    if (r->end - r->p < 8)
+    uint32_t n_functions, n_runs;
+    if (read_u32(r, 0, &n_functions) || read_u32(r, 0, &n_runs))
         return WIRE_SHORT;
-    uint32_t n_functions = get32(body), n_runs = get32(body + 4);
     if (n_runs < 1 || n_runs > m->count || n_functions < 1 || n_functions > n_runs)
         return WIRE_BAD_RANGE;
-    size_t runs_at = 8 + (size_t)n_functions * FUNCTION_SIZE;
-    size_t ids_at = runs_at + (size_t)n_runs * RUN_SIZE;
-    size_t lengths_at = ids_at + (size_t)m->count * 8;
-    size_t end = lengths_at + (size_t)m->count * 4;
-    enum wire_error error = sized(r, end + (-end & 7));
-    if (error)
-        return error;
     m->tasks.n_functions = n_functions;
     m->tasks.n_runs = n_runs;
-    m->tasks.functions = body + 8;
-    m->tasks.runs = body + runs_at;
-    m->ids = body + ids_at;
-    m->lengths = body + lengths_at;
+    m->tasks.functions = take(r, (size_t)n_functions * FUNCTION_SIZE);
+    m->tasks.runs = m->tasks.functions ? take(r, (size_t)n_runs * RUN_SIZE) : NULL;
+    if (!m->tasks.runs)
+        return WIRE_SHORT;
+    enum wire_error error = take_columns_tasks(r, m);
+    if (error)
+        return error;
     uint64_t n_tasks = 0;
     for (uint32_t i = 0; i < n_runs; i++) {
         struct wire_run run = wire_run(m, i);
@@ -197,7 +261,7 @@ static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
     }
     if (n_tasks != m->count)
         return WIRE_BAD_RANGE;
-    if (!all_zero(body + end, r->end))
+    if (!all_zero(r->p, r->end))
         return WIRE_BAD_RESERVED;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n_functions; i++) {
@@ -211,137 +275,31 @@ static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
 
 static enum wire_error read_results(struct reader *r, struct wire_message *m)
 {
-    size_t n = m->count;
-    enum wire_error error = sized(r, 17 * n + (-(17 * n) & 7));
+    enum wire_error error = take_columns_results(r, m);
     if (error)
         return error;
-    m->ids = r->p;
-    m->lengths = r->p + 8 * n;
-    m->times = r->p + 12 * n;
-    m->statuses = r->p + 16 * n;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < m->count; i++)
         if (m->statuses[i] > WIRE_BLOCK_FAILED)
             return WIRE_BAD_RANGE;
-    if (!all_zero(r->p + 17 * n, r->end))
+    if (!all_zero(r->p, r->end))
         return WIRE_BAD_RESERVED;
     return sum_of_items(m, 0);
 }
 
 static enum wire_error read_ids(struct reader *r, struct wire_message *m)
 {
-    m->ids = r->p;
-    return sized(r, 8 * (uint64_t)m->count);
+    return take_columns_ids(r, m);
 }
 
-static enum wire_error read_register(struct reader *r, struct wire_message *m)
-{
-    enum wire_error error =
-        take_texts(r,
-                   (struct wire_text *const[]){&m->reg.block_id, &m->reg.pool_id, &m->reg.xse_version,
-                                               &m->reg.python_version, &m->reg.mpi, &m->reg.zmq},
-                   6);
-    m->reg.nodes = r->p;
-    for (uint32_t i = 0; i < m->count && !error; i++) {
-        struct wire_node node;
-        error = take_node(r, &node);
-    }
-    return error ? error : sized(r, 0);
-}
+/* ---- messages --------------------------------------------------------------------------------------------------- */
 
-static enum wire_error read_settings(struct reader *r, struct wire_message *m)
-{
-    const uint8_t *p = take(r, 16);
-    if (!p)
-        return WIRE_SHORT;
-    m->start.heartbeat_period_ms = get32(p);
-    m->start.heartbeat_threshold_ms = get32(p + 4);
-    m->start.setup_codec = get32(p + 8);
-    m->start.first_worker = get32(p + 12);
-    if (m->start.heartbeat_period_ms < 1 || m->start.heartbeat_period_ms >= m->start.heartbeat_threshold_ms ||
-        m->start.setup_codec > 255)
-        return WIRE_BAD_RANGE;
-    return WIRE_OK;
-}
-
-static enum wire_error read_welcome(struct reader *r, struct wire_message *m)
-{
-    enum wire_error error = read_settings(r, m);
-    if (error)
-        return error;
-    if (m->start.first_worker)
-        return WIRE_BAD_RESERVED;
-    return sized(r, 0);
-}
-
-static enum wire_error read_start(struct reader *r, struct wire_message *m)
-{
-    enum wire_error error = read_settings(r, m);
-    if (!error)
-        error = take_texts(r, (struct wire_text *const[]){&m->start.block_id, &m->start.pool_id}, 2);
-    return error ? error : sized(r, 0);
-}
-
-static enum wire_error read_text(struct reader *r, struct wire_message *m)
-{
-    enum wire_error error = take_text(r, &m->text);
-    if (!error)
-        error = sized(r, 0);
-    if (!error && m->type == WIRE_BYE && m->count != WIRE_SETUP_RAISED && m->payload_length)
-        error = WIRE_BAD_LENGTH;
-    return error;
-}
-
-static enum wire_error read_credit(struct reader *r, struct wire_message *m)
-{
-    const uint8_t *p = take(r, 8);
-    if (!p)
-        return WIRE_SHORT;
-    m->credit.n_workers = get32(p);
-    m->credit.task_us = get32(p + 4);
-    return sized(r, 0);
-}
-
-static enum wire_error read_node(struct reader *r, struct wire_message *m)
-{
-    enum wire_error error = take_node(r, &m->node.node);
-    if (!error)
-        error = take_text(r, &m->node.python_version);
-    return error ? error : sized(r, 0);
-}
-
-static enum wire_error read_nothing(struct reader *r, struct wire_message *m)
-{
-    (void)m;
-    return sized(r, 0);
-}
-
-#define BY_ITEMS UINT64_MAX /* the items say how long the payload is */
-
+#define KIND(name, number, body, flag, least, most, longest) [number] = {read_##body, flag, least, most, longest},
 static const struct kind {
     enum wire_error (*read)(struct reader *r, struct wire_message *m);
     unsigned flag; /* the one it knows */
     uint32_t least, most; /* count */
     uint64_t longest; /* payload */
-} kinds[] = {
-    [WIRE_TASKS] = {read_tasks, 0, 1, WIRE_MAX_ITEMS, BY_ITEMS},
-    [WIRE_RESULTS] = {read_results, 0, 1, WIRE_MAX_ITEMS, BY_ITEMS},
-    [WIRE_CANCEL] = {read_ids, WIRE_KILL, 1, WIRE_MAX_ITEMS, 0},
-    [WIRE_STARTED] = {read_ids, 0, 1, WIRE_MAX_ITEMS, 0},
-    [WIRE_RECALL] = {read_nothing, 0, 1, UINT32_MAX, 0},
-    [WIRE_REGISTER] = {read_register, 0, 1, WIRE_MAX_ITEMS, 0},
-    [WIRE_WELCOME] = {read_welcome, 0, 0, 0, WIRE_MAX_ITEM},
-    [WIRE_REFUSE] = {read_text, 0, 1, 4, 0},
-    [WIRE_HEARTBEAT] = {read_nothing, 0, 0, 0, 0},
-    [WIRE_CREDIT] = {read_credit, WIRE_DRAINING, 0, UINT32_MAX, 0},
-    [WIRE_STOP] = {read_nothing, WIRE_NOW, 0, UINT32_MAX, 0},
-    [WIRE_BYE] = {read_text, 0, 0, 4, WIRE_MAX_ITEM},
-    [WIRE_NODE] = {read_node, 0, 0, 0, 0},
-    [WIRE_START] = {read_start, 0, 1, WIRE_MAX_ITEMS, WIRE_MAX_ITEM},
-    [WIRE_LOG] = {read_text, 0, 0, 3, 0},
-    [WIRE_REQUEST] = {read_nothing, 0, 0, UINT32_MAX, WIRE_MAX_ITEM},
-    [WIRE_REPLY] = {read_nothing, 0, 0, UINT32_MAX, WIRE_MAX_ITEM},
-    [WIRE_EVENT] = {read_nothing, 0, 0, 0, WIRE_MAX_ITEM},
-};
+} kinds[] = {WIRE_MESSAGES(KIND)};
 
 enum wire_error wire_decode(const uint8_t *head, size_t n, uint64_t payload_length, struct wire_message *out)
 {
@@ -370,6 +328,8 @@ enum wire_error wire_decode(const uint8_t *head, size_t n, uint64_t payload_leng
     enum wire_error error = kind->read(&r, out);
     if (error)
         return error;
+    if (type == WIRE_BYE && out->count != WIRE_SETUP_RAISED && out->payload_length)
+        return WIRE_BAD_LENGTH;
     if (out->payload_length > kind->longest || out->payload_length > WIRE_MAX_PAYLOAD ||
         out->payload_length != payload_length)
         return WIRE_BAD_LENGTH;
@@ -383,25 +343,15 @@ const char *wire_error_name(enum wire_error error)
     return names[-error];
 }
 
-uint64_t wire_id(const struct wire_message *m, uint32_t i)
-{
-    return get64(m->ids + 8 * (size_t)i);
-}
-
-uint32_t wire_length(const struct wire_message *m, uint32_t i)
-{
-    return get32(m->lengths + 4 * (size_t)i);
-}
-
-uint32_t wire_time(const struct wire_message *m, uint32_t i)
-{
-    return get32(m->times + 4 * (size_t)i);
-}
-
-uint8_t wire_status_of(const struct wire_message *m, uint32_t i)
-{
-    return m->statuses[i];
-}
+#define GET_u8(p) (*(p))
+#define GET_u32(p) get32(p)
+#define GET_u64(p) get64(p)
+#define ACCESSOR(type, item, column)                                                                                   \
+    wire_##type wire_##item(const struct wire_message *m, uint32_t i)                                                  \
+    {                                                                                                                  \
+        return GET_##type(m->column + i * sizeof(wire_##type));                                                        \
+    }
+WIRE_COLUMNS(ACCESSOR)
 
 struct wire_function wire_function(const struct wire_message *m, uint32_t i)
 {
@@ -415,13 +365,14 @@ struct wire_run wire_run(const struct wire_message *m, uint32_t i)
     return (struct wire_run){get32(p), get32(p + 4), (int32_t)get32(p + 8), get32(p + 12), get32(p + 16)};
 }
 
-struct wire_node wire_next_node(const uint8_t **at)
+wire_node wire_next_node(const uint8_t **at)
 {
-    struct wire_node node;
-    read_node_numbers(*at, &node);
-    uint32_t n = get32(*at + NODE_SIZE);
-    node.host = (struct wire_text){(const char *)*at + NODE_SIZE + 4, n};
-    *at += NODE_SIZE + 4 + n + (-(4 + (size_t)n) & 7);
+    struct reader r = {*at, *at + WIRE_MAX_HEAD}; /* it was read before */
+    wire_node node;
+    enum wire_error error = read_node(&r, 0, &node);
+    assert(!error);
+    (void)error;
+    *at = r.p;
     return node;
 }
 
@@ -468,19 +419,70 @@ static void put_text(struct buf *head, struct wire_text text)
     buf_put(head, zeros, -(4 + (size_t)n) & 7);
 }
 
-static void put_string(struct buf *head, const char *s)
+wire_text wire_text_of(const char *s)
 {
-    put_text(head, (struct wire_text){s, (uint32_t)strlen(s)});
+    return (wire_text){s, (uint32_t)strlen(s)};
 }
 
-static void put_node(struct buf *head, const struct wire_node *node)
+/* ---- a field of each type: write_TYPE ------------------------------------------------------------------------- */
+
+#define write_u32(head, value) put32(head, value)
+#define write_i32(head, value) put32(head, (uint32_t)(value))
+#define write_u64(head, value) put64(head, value)
+#define write_period(head, value) put32(head, value)
+#define write_above(head, value) put32(head, value)
+#define write_codec(head, value) put32(head, value)
+#define write_zero(head, value) put32(head, value)
+#define write_text(head, value) put_text(head, value)
+#define write_node(head, value) wire_put_node(head, &(value))
+#define write_nodes(head, value) buf_put(head, (value).p, (value).n)
+#define WRITE(type, name) write_##type(head, from->name);
+
+void wire_put_node(struct buf *head, const wire_node *from){WIRE_NODE_FIELDS(WRITE)}
+
+/* ---- bodies: write_BODY ------------------------------------------------------------------------------------------ */
+
+#define WRITE_BODY(body)                                                                                               \
+    static void write_##body(struct buf *head, const struct wire_message *m)                                           \
+    {                                                                                                                  \
+        const struct wire_##body *from = &m->body;                                                                     \
+        WIRE_FIELDS_##body(WRITE)(void) head;                                                                          \
+        (void)from;                                                                                                    \
+    }
+WIRE_BODIES(WRITE_BODY)
+
+#define WRITE_COLUMN(type, item, column) buf_put(head, m->column, m->count * sizeof(wire_##type));
+
+    static void write_tasks(struct buf *head, const struct wire_message *m)
 {
-    put32(head, node->rank);
-    put32(head, node->pid);
-    put32(head, node->n_workers);
-    put32(head, node->n_cores);
-    put64(head, node->memory);
-    put_text(head, node->host);
+    put32(head, m->tasks.n_functions);
+    put32(head, m->tasks.n_runs);
+    buf_put(head, m->tasks.functions, (size_t)m->tasks.n_functions * FUNCTION_SIZE);
+    buf_put(head, m->tasks.runs, (size_t)m->tasks.n_runs * RUN_SIZE);
+    WIRE_COLUMNS_tasks(WRITE_COLUMN)
+}
+
+static void write_results(struct buf *head, const struct wire_message *m)
+{
+    WIRE_COLUMNS_results(WRITE_COLUMN)
+}
+
+static void write_ids(struct buf *head, const struct wire_message *m)
+{
+    WIRE_COLUMNS_ids(WRITE_COLUMN)
+}
+
+void wire_put(struct buf *head, const struct wire_message *m)
+{
+    begin(head, m->type, m->flags, m->count);
+#define WRITE_MESSAGE(name, number, body, flag, least, most, longest)                                                  \
+    case WIRE_##name:                                                                                                  \
+        write_##body(head, m);                                                                                         \
+        break;
+    switch (m->type) {
+        WIRE_MESSAGES(WRITE_MESSAGE)
+    }
+    finish(head, m->payload_length);
 }
 
 void wire_put_ids(struct buf *head, enum wire_type type, unsigned flags, const uint64_t *ids, uint32_t n)
@@ -491,73 +493,7 @@ void wire_put_ids(struct buf *head, enum wire_type type, unsigned flags, const u
     finish(head, 0);
 }
 
-void wire_put_register(struct buf *head, const char *block_id, const char *pool_id, const char *xse_version,
-                       const char *python_version, const char *mpi, const char *zmq, const struct wire_node *nodes,
-                       uint32_t n_nodes)
-{
-    begin(head, WIRE_REGISTER, 0, n_nodes);
-    put_string(head, block_id);
-    put_string(head, pool_id);
-    put_string(head, xse_version);
-    put_string(head, python_version);
-    put_string(head, mpi);
-    put_string(head, zmq);
-    for (uint32_t i = 0; i < n_nodes; i++)
-        put_node(head, &nodes[i]);
-    finish(head, 0);
-}
-
-void wire_put_node(struct buf *head, const struct wire_node *node, const char *python_version)
-{
-    begin(head, WIRE_NODE, 0, 0);
-    put_node(head, node);
-    put_string(head, python_version);
-    finish(head, 0);
-}
-
-void wire_put_start(struct buf *head, const struct wire_start *start)
-{
-    begin(head, WIRE_START, 0, start->n_leaders);
-    put32(head, start->heartbeat_period_ms);
-    put32(head, start->heartbeat_threshold_ms);
-    put32(head, start->setup_codec);
-    put32(head, start->first_worker);
-    put_string(head, start->block_id);
-    put_string(head, start->pool_id);
-    finish(head, start->setup_length);
-}
-
-void wire_put_welcome(struct buf *head, const struct wire_start *start)
-{
-    begin(head, WIRE_WELCOME, 0, 0);
-    put32(head, start->heartbeat_period_ms);
-    put32(head, start->heartbeat_threshold_ms);
-    put32(head, start->setup_codec);
-    put32(head, 0);
-    finish(head, start->setup_length);
-}
-
-void wire_put_credit(struct buf *head, uint32_t capacity, uint32_t n_workers, uint32_t task_us, bool draining)
-{
-    begin(head, WIRE_CREDIT, draining ? WIRE_DRAINING : 0, capacity);
-    put32(head, n_workers);
-    put32(head, task_us);
-    finish(head, 0);
-}
-
-void wire_put_text(struct buf *head, enum wire_type type, uint32_t count, struct wire_text text,
-                   uint64_t payload_length)
-{
-    begin(head, type, 0, count);
-    put_text(head, text);
-    finish(head, payload_length);
-}
-
-void wire_put_bare(struct buf *head, enum wire_type type, unsigned flags, uint32_t count, uint64_t payload_length)
-{
-    begin(head, type, flags, count);
-    finish(head, payload_length);
-}
+/* ---- TASKS and RESULTS, item by item ----------------------------------------------------------------------------- */
 
 void wire_tasks_function(struct wire_tasks *t, const uint8_t *digest, uint64_t length)
 {
@@ -604,14 +540,12 @@ void wire_tasks_finish(struct wire_tasks *t, struct buf *head)
 {
     assert(t->n);
     close_run(t);
-    begin(head, WIRE_TASKS, 0, t->n);
-    put32(head, t->n_functions);
-    put32(head, t->n_runs);
-    buf_put(head, t->functions.p, t->functions.n);
-    buf_put(head, t->runs.p, t->runs.n);
-    buf_put(head, t->ids.p, t->ids.n);
-    buf_put(head, t->lengths.p, t->lengths.n);
-    finish(head, t->payload_length);
+    wire_put(head, &(struct wire_message){.type = WIRE_TASKS,
+                                          .count = t->n,
+                                          .payload_length = t->payload_length,
+                                          .tasks = {t->n_functions, t->n_runs, t->functions.p, t->runs.p},
+                                          .ids = t->ids.p,
+                                          .lengths = t->lengths.p});
     t->functions.n = t->runs.n = t->ids.n = t->lengths.n = 0;
     t->n_functions = t->n_runs = t->n = 0;
     t->payload_length = 0;
@@ -625,59 +559,49 @@ void wire_tasks_free(struct wire_tasks *t)
     buf_free(&t->lengths);
 }
 
-void wire_results_add(struct wire_results *r, uint64_t id, uint32_t length, uint32_t time_us, enum wire_status status)
+#define PUT_u8(buf, value) buf_put(buf, &(uint8_t){value}, 1)
+#define PUT_u32(buf, value) put32(buf, value)
+#define PUT_u64(buf, value) put64(buf, value)
+#define ADD_ITEM(type, item, column) PUT_##type(&r->column, result->item);
+#define ADD_ITEMS(type, item, column) buf_put(&r->column, m->column, m->count * sizeof(wire_##type));
+#define POINT_AT(type, item, column) .column = r->column.p,
+#define EMPTY(type, item, column) r->column.n = 0;
+#define FREE(type, item, column) buf_free(&r->column);
+
+void wire_results_add(struct wire_results *r, const struct wire_result *result)
 {
-    uint8_t s = (uint8_t)status;
-    put64(&r->ids, id);
-    put32(&r->lengths, length);
-    put32(&r->times, time_us);
-    buf_put(&r->statuses, &s, 1);
-    r->n++;
-    r->payload_length += length;
+    WIRE_COLUMNS_results(ADD_ITEM) r->n++;
+    r->payload_length += result->length;
 }
 
 void wire_results_append(struct wire_results *r, const struct wire_message *m)
 {
-    size_t n = m->count;
-    buf_put(&r->ids, m->ids, 8 * n);
-    buf_put(&r->lengths, m->lengths, 4 * n);
-    buf_put(&r->times, m->times, 4 * n);
-    buf_put(&r->statuses, m->statuses, n);
-    r->n += m->count;
+    WIRE_COLUMNS_results(ADD_ITEMS) r->n += m->count;
     r->payload_length += m->payload_length;
 }
 
 void wire_results_finish(struct wire_results *r, struct buf *head)
 {
     assert(r->n);
-    begin(head, WIRE_RESULTS, 0, r->n);
-    buf_put(head, r->ids.p, r->ids.n);
-    buf_put(head, r->lengths.p, r->lengths.n);
-    buf_put(head, r->times.p, r->times.n);
-    buf_put(head, r->statuses.p, r->statuses.n);
-    finish(head, r->payload_length);
-    r->ids.n = r->lengths.n = r->times.n = r->statuses.n = 0;
-    r->n = 0;
+    wire_put(head, &(struct wire_message){.type = WIRE_RESULTS,
+                                          .count = r->n,
+                                          .payload_length = r->payload_length,
+                                          WIRE_COLUMNS_results(POINT_AT)});
+    WIRE_COLUMNS_results(EMPTY) r->n = 0;
     r->payload_length = 0;
 }
 
-void wire_results_free(struct wire_results *r)
-{
-    buf_free(&r->ids);
-    buf_free(&r->lengths);
-    buf_free(&r->times);
-    buf_free(&r->statuses);
-}
+void wire_results_free(struct wire_results *r){WIRE_COLUMNS_results(FREE)}
+
+/* ---- failure records ---------------------------------------------------------------------------------------------- */
+
+#define write_failure_u32(out, value) put32(out, value)
+#define write_failure_i32(out, value) put32(out, (uint32_t)(value))
+#define write_failure_u64(out, value) put64(out, value)
+#define write_failure_text(out, value) put_text(out, wire_text_of(value))
+#define WRITE_FAILURE(type, name) write_failure_##type(out, failure->name);
 
 void wire_put_failure(struct buf *out, const struct wire_failure *failure)
 {
-    put32(out, failure->rank);
-    put32(out, failure->pid);
-    put32(out, (uint32_t)failure->exit_code);
-    put32(out, (uint32_t)failure->signal);
-    put64(out, failure->size);
-    put64(out, failure->limit);
-    put_string(out, failure->host);
-    put_string(out, failure->block);
-    put_string(out, failure->detail);
+    WIRE_FAILURE_FIELDS(WRITE_FAILURE)
 }

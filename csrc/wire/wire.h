@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "wire/fields.h"
 
 #define WIRE_VERSION 1
 #define WIRE_PREAMBLE 24u
@@ -20,26 +21,30 @@
 #define WIRE_MAX_TEXT 65536u
 #define WIRE_DIGEST 16u
 
-enum wire_type {
-    WIRE_TASKS = 1,
-    WIRE_RESULTS = 2,
-    WIRE_CANCEL = 3,
-    WIRE_STARTED = 4,
-    WIRE_RECALL = 5,
-    WIRE_REGISTER = 16,
-    WIRE_WELCOME = 17,
-    WIRE_REFUSE = 18,
-    WIRE_HEARTBEAT = 19,
-    WIRE_CREDIT = 20,
-    WIRE_STOP = 21,
-    WIRE_BYE = 22,
-    WIRE_NODE = 32,
-    WIRE_START = 33,
-    WIRE_LOG = 34,
-    WIRE_REQUEST = 48,
-    WIRE_REPLY = 49,
-    WIRE_EVENT = 50,
-};
+#define WIRE_BY_ITEMS UINT64_MAX /* the items say how long the payload is */
+
+/* C's types for those of fields.h. */
+typedef uint64_t wire_u64;
+typedef uint32_t wire_u32, wire_period, wire_above, wire_codec, wire_zero;
+typedef int32_t wire_i32;
+typedef uint8_t wire_u8;
+typedef struct wire_text {
+    const char *p; /* not ended by NUL */
+    uint32_t n;
+} wire_text;
+
+#define WIRE_MEMBER(type, name) wire_##type name;
+#define WIRE_POINTER(type, item, column) const uint8_t *column;
+#define WIRE_ITEM(type, item, column) wire_##type item;
+#define WIRE_BUFFER(type, item, column) struct buf column;
+#define WIRE_STRUCT(body)                                                                                              \
+    struct wire_##body {                                                                                               \
+        WIRE_FIELDS_##body(WIRE_MEMBER)                                                                                \
+    };
+#define WIRE_UNION_MEMBER(body) struct wire_##body body;
+#define WIRE_ENUM(name, number, body, flag, least, most, longest) WIRE_##name = number,
+
+enum wire_type { WIRE_MESSAGES(WIRE_ENUM) };
 
 #define WIRE_KILL 1u /* flag of CANCEL */
 #define WIRE_DRAINING 1u /* flag of CREDIT */
@@ -74,16 +79,16 @@ enum wire_error {
 
 const char *wire_error_name(enum wire_error error); /* as in docs/developers/protocol.md, 1.3 */
 
-struct wire_text {
-    const char *p; /* not ended by NUL */
-    uint32_t n;
-};
+typedef struct wire_node { /* one rank of a block */
+    WIRE_NODE_FIELDS(WIRE_MEMBER)
+} wire_node;
 
-struct wire_node {
-    uint32_t rank, pid, n_workers, n_cores;
-    uint64_t memory; /* bytes */
-    struct wire_text host;
-};
+typedef struct wire_nodes { /* as they lie on the wire: for wire_next_node */
+    const uint8_t *p;
+    size_t n; /* bytes */
+} wire_nodes;
+
+WIRE_BODIES(WIRE_STRUCT)
 
 struct wire_function {
     const uint8_t *digest; /* WIRE_DIGEST bytes */
@@ -103,59 +108,32 @@ struct wire_message {
     unsigned flags;
     uint32_t count;
     uint64_t payload_length;
-    union {
+    union { /* the body of its type */
+        WIRE_BODIES(WIRE_UNION_MEMBER)
         struct {
             uint32_t n_functions, n_runs;
             const uint8_t *functions, *runs;
         } tasks;
-        struct {
-            uint32_t heartbeat_period_ms, heartbeat_threshold_ms, setup_codec, first_worker;
-            struct wire_text block_id, pool_id;
-        } start; /* WELCOME fills the first three */
-        struct {
-            struct wire_text block_id, pool_id, xse_version, python_version, mpi, zmq;
-            const uint8_t *nodes; /* for wire_next_node */
-        } reg;
-        struct {
-            struct wire_node node;
-            struct wire_text python_version;
-        } node;
-        struct {
-            uint32_t n_workers, task_us;
-        } credit;
-        struct wire_text text; /* REFUSE, BYE, LOG */
     };
-    const uint8_t *ids, *lengths, *times, *statuses; /* columns of TASKS, RESULTS, CANCEL, STARTED */
+    WIRE_COLUMNS(WIRE_POINTER) /* those that its type has; NULL: it has none such */
 };
 
 enum wire_error wire_decode(const uint8_t *head, size_t n, uint64_t payload_length, struct wire_message *out);
 
-uint64_t wire_id(const struct wire_message *m, uint32_t i);
-uint32_t wire_length(const struct wire_message *m, uint32_t i);
-uint32_t wire_time(const struct wire_message *m, uint32_t i);
-uint8_t wire_status_of(const struct wire_message *m, uint32_t i);
+/* wire_id(m, i), wire_length(m, i), ...: the i-th item of a column that the message has. */
+#define WIRE_ACCESSOR(type, item, column) wire_##type wire_##item(const struct wire_message *m, uint32_t i);
+WIRE_COLUMNS(WIRE_ACCESSOR)
 struct wire_function wire_function(const struct wire_message *m, uint32_t i);
 struct wire_run wire_run(const struct wire_message *m, uint32_t i);
-/* Reads the node at *at, which must be m->reg.nodes or what the last call left there. */
-struct wire_node wire_next_node(const uint8_t **at);
+/* Reads the node at *at, which must be m->registration.nodes.p or what the last call left there. */
+wire_node wire_next_node(const uint8_t **at);
 
 /* Heads. Each call writes one whole head into an empty buf. */
+/* Any message. Bytes of a text that are not UTF-8 become question marks. */
+void wire_put(struct buf *head, const struct wire_message *m);
 void wire_put_ids(struct buf *head, enum wire_type type, unsigned flags, const uint64_t *ids, uint32_t n);
-void wire_put_register(struct buf *head, const char *block_id, const char *pool_id, const char *xse_version,
-                       const char *python_version, const char *mpi, const char *zmq, const struct wire_node *nodes,
-                       uint32_t n_nodes);
-void wire_put_node(struct buf *head, const struct wire_node *node, const char *python_version);
-struct wire_start {
-    uint32_t n_leaders, heartbeat_period_ms, heartbeat_threshold_ms, setup_codec, first_worker;
-    const char *block_id, *pool_id;
-    uint64_t setup_length;
-};
-void wire_put_start(struct buf *head, const struct wire_start *start);
-void wire_put_welcome(struct buf *head, const struct wire_start *start); /* its first fields and setup_length */
-void wire_put_credit(struct buf *head, uint32_t capacity, uint32_t n_workers, uint32_t task_us, bool draining);
-void wire_put_text(struct buf *head, enum wire_type type, uint32_t count, struct wire_text text,
-                   uint64_t payload_length); /* REFUSE, BYE, LOG; what is no text is made one */
-void wire_put_bare(struct buf *head, enum wire_type type, unsigned flags, uint32_t count, uint64_t payload_length);
+void wire_put_node(struct buf *nodes, const wire_node *node); /* appends to what registration.nodes shall point at */
+wire_text wire_text_of(const char *s); /* all of it, or as much as a text may have; the message points at s */
 
 /* TASKS and RESULTS, item by item. Zeroed is empty. */
 struct wire_tasks {
@@ -169,21 +147,26 @@ void wire_tasks_add(struct wire_tasks *t, uint64_t id, uint32_t length, const st
 void wire_tasks_finish(struct wire_tasks *t, struct buf *head); /* needs a task; t is empty after */
 void wire_tasks_free(struct wire_tasks *t);
 
+struct wire_result {
+    WIRE_COLUMNS_results(WIRE_ITEM)
+};
 struct wire_results {
-    struct buf ids, lengths, times, statuses;
-    uint32_t n;
+    WIRE_COLUMNS_results(WIRE_BUFFER) uint32_t n;
     uint64_t payload_length;
 };
-void wire_results_add(struct wire_results *r, uint64_t id, uint32_t length, uint32_t time_us, enum wire_status status);
+void wire_results_add(struct wire_results *r, const struct wire_result *result);
 void wire_results_append(struct wire_results *r, const struct wire_message *m); /* all of another RESULTS message */
 void wire_results_finish(struct wire_results *r, struct buf *head); /* needs a result; r is empty after */
 void wire_results_free(struct wire_results *r);
 
+/* A failure record: the payload of a result whose task was lost. */
+#define WIRE_FAILURE_MEMBER(type, name) wire_failure_##type name;
+typedef wire_u32 wire_failure_u32;
+typedef wire_u64 wire_failure_u64;
+typedef wire_i32 wire_failure_i32;
+typedef const char *wire_failure_text;
 struct wire_failure {
-    uint32_t rank, pid;
-    int32_t exit_code, signal;
-    uint64_t size, limit;
-    const char *host, *block, *detail;
+    WIRE_FAILURE_FIELDS(WIRE_FAILURE_MEMBER)
 };
 void wire_put_failure(struct buf *out, const struct wire_failure *failure);
 

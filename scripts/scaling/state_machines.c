@@ -104,18 +104,14 @@ static void from_interchange(struct block *b, struct msg *msg)
 
 static struct msg *node(uint32_t rank)
 {
-    struct buf head = {0};
     struct wire_node node = {.rank = rank, .n_workers = WORKERS, .host = {"n", 1}};
-    wire_put_node(&head, &node, "3.11.7");
-    return msg_new(&head, NULL);
+    struct wire_message present = {.type = WIRE_NODE, .leader = {node, wire_text_of("3.11.7")}};
+    return msg_make(present, NULL);
 }
 
 static struct msg *welcome(void)
 {
-    struct buf head = {0};
-    struct wire_start start = {.heartbeat_period_ms = 30000, .heartbeat_threshold_ms = 120000};
-    wire_put_welcome(&head, &start);
-    return msg_new(&head, NULL);
+    return msg_make((struct wire_message){.type = WIRE_WELCOME, .welcome = {30000, 120000, 0, 0}}, NULL);
 }
 
 /* n tasks, from `id` on. Returns the id after the last. */

@@ -67,7 +67,7 @@ static inline struct msg *make_results(uint64_t first, uint32_t n)
     struct wire_results results = {0};
     struct buf head = {0};
     for (uint32_t i = 0; i < n; i++)
-        wire_results_add(&results, first + i, 0, 10, WIRE_VALUE);
+        wire_results_add(&results, &(struct wire_result){.id = first + i, .time = 10});
     wire_results_finish(&results, &head);
     wire_results_free(&results);
     return msg_new(&head, NULL);
@@ -84,7 +84,7 @@ static inline struct msg *make_result_of(uint64_t id, size_t n)
         bytes_data(bytes)[i] = (uint8_t)(i * 31 + n);
     parts_add(&payload, bytes, bytes_data(bytes), n);
     bytes_unref(bytes);
-    wire_results_add(&results, id, (uint32_t)n, 0, WIRE_VALUE);
+    wire_results_add(&results, &(struct wire_result){.id = id, .length = (uint32_t)n});
     wire_results_finish(&results, &head);
     wire_results_free(&results);
     return msg_new(&head, &payload);
@@ -92,21 +92,17 @@ static inline struct msg *make_result_of(uint64_t id, size_t n)
 
 static inline struct msg *make_credit(uint32_t capacity, uint32_t n_workers, uint32_t task_us)
 {
-    struct buf head = {0};
-    wire_put_credit(&head, capacity, n_workers, task_us, false);
-    return msg_new(&head, NULL);
+    return msg_make((struct wire_message){.type = WIRE_CREDIT, .count = capacity, .credit = {n_workers, task_us}},
+                    NULL);
 }
 
 static inline struct msg *make_start(uint32_t period_ms, uint32_t threshold_ms)
 {
-    struct buf head = {0};
-    struct wire_start start = {.n_leaders = 1,
-                               .heartbeat_period_ms = period_ms,
+    struct wire_start start = {.heartbeat_period_ms = period_ms,
                                .heartbeat_threshold_ms = threshold_ms,
-                               .block_id = "b",
-                               .pool_id = "p"};
-    wire_put_start(&head, &start);
-    return msg_new(&head, NULL);
+                               .block_id = wire_text_of("b"),
+                               .pool_id = wire_text_of("p")};
+    return msg_make((struct wire_message){.type = WIRE_START, .count = 1, .start = start}, NULL);
 }
 
 /* What was sent, in order: the tests look at it and take it. */

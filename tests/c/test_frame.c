@@ -16,7 +16,7 @@ static struct msg *make_values(const size_t *sizes, uint32_t n)
         memset(bytes_data(bytes), 'a' + (int)i, sizes[i]);
         parts_add(&payload, bytes, bytes_data(bytes), sizes[i]);
         bytes_unref(bytes);
-        wire_results_add(&results, i, (uint32_t)sizes[i], 0, WIRE_VALUE);
+        wire_results_add(&results, &(struct wire_result){.id = i, .length = (uint32_t)sizes[i]});
     }
     wire_results_finish(&results, &head);
     wire_results_free(&results);

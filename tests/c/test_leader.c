@@ -184,7 +184,8 @@ static void lose(struct world *w, int worker)
 static bool ends_with(const struct msg *bye, const char *text)
 {
     size_t n = strlen(text);
-    return bye->wire.text.n >= n && memcmp(bye->wire.text.p + bye->wire.text.n - n, text, n) == 0;
+    return bye->wire.ending.reason.n >= n &&
+           memcmp(bye->wire.ending.reason.p + bye->wire.ending.reason.n - n, text, n) == 0;
 }
 
 static int in_hand(const struct world *w, int worker)
@@ -199,7 +200,7 @@ static void it_presents_its_node_and_then_its_credit(void)
     struct world w;
     start(&w, -1);
     struct msg *node = outbox_last(&w.out, WIRE_NODE), *credit = outbox_last(&w.out, WIRE_CREDIT);
-    CHECK(node && node->wire.node.node.rank == 4 && node->wire.node.node.n_workers == N, "no NODE as it should be");
+    CHECK(node && node->wire.leader.node.rank == 4 && node->wire.leader.node.n_workers == N, "no NODE as it should be");
     CHECK(credit && credit->wire.count == N && credit->wire.credit.n_workers == N, "no CREDIT for each worker");
     end(&w);
 }
@@ -282,7 +283,7 @@ static void a_task_out_of_time_is_killed_and_answered_so(void)
     lose(&w, 0);
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
     CHECK_EQUAL(wire_id(&results->wire, 0), 1);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_TIMEOUT);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_TIMEOUT);
     CHECK_EQUAL(w.fake.n_started[0], 2);
     end(&w);
 }
@@ -359,7 +360,7 @@ static void an_answer_that_overtakes_the_kill_counts_and_costs_nobody(void)
     answer(&w, 0, 250000);
     flush_world(&w);
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_VALUE);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_VALUE);
     say(&w, make_tasks(2, 3, 'f', 0));
     CHECK_EQUAL(in_hand(&w, 0), 0);
     lose(&w, 0);
@@ -422,7 +423,7 @@ static void a_lost_worker_costs_the_task_it_ran_and_no_other(void)
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
     CHECK_EQUAL(results->wire.count, 1);
     CHECK_EQUAL(wire_id(&results->wire, 0), running);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_WORKER_LOST);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_WORKER_LOST);
     CHECK_EQUAL(w.fake.n_started[0], 2); /* replaced */
     CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.n_workers, N - 1);
     for (int round = 0; round < 100; round++)
@@ -524,11 +525,11 @@ static void cancel_drops_what_has_not_begun_and_tells_what_has(void)
     CHECK_EQUAL(wire_id(&outbox_last(&w.out, WIRE_STARTED)->wire, 0), running);
     say(&w, make_ids(WIRE_CANCEL, 0, w.fake.given[1][0])); /* given, not begun */
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_CANCELLED);
     say(&w, make_ids(WIRE_CANCEL, 0, 5)); /* in the queue */
     results = outbox_last(&w.out, WIRE_RESULTS);
     CHECK_EQUAL(wire_id(&results->wire, 0), 5);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_CANCELLED);
     int n = w.out.n;
     say(&w, make_ids(WIRE_CANCEL, 0, 999)); /* not known */
     CHECK_EQUAL(w.out.n, n);
@@ -571,7 +572,7 @@ static void cancel_with_kill_ends_the_worker_and_answers_cancelled(void)
     lose(&w, worker);
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
     CHECK_EQUAL(wire_id(&results->wire, 0), running);
-    CHECK_EQUAL(wire_status_of(&results->wire, 0), WIRE_CANCELLED);
+    CHECK_EQUAL(wire_status(&results->wire, 0), WIRE_CANCELLED);
     end(&w);
 }
 

@@ -62,18 +62,14 @@ static void from_interchange(struct world *w, struct msg *msg)
 
 static struct msg *make_node(uint32_t rank, uint32_t n_workers)
 {
-    struct buf head = {0};
     struct wire_node node = {.rank = rank, .pid = 10 + rank, .n_workers = n_workers, .host = {"n", 1}};
-    wire_put_node(&head, &node, "3.11.7");
-    return msg_new(&head, NULL);
+    struct wire_message present = {.type = WIRE_NODE, .leader = {node, wire_text_of("3.11.7")}};
+    return msg_make(present, NULL);
 }
 
 static struct msg *make_welcome(void)
 {
-    struct buf head = {0};
-    struct wire_start welcome = {.heartbeat_period_ms = 30000, .heartbeat_threshold_ms = 120000};
-    wire_put_welcome(&head, &welcome);
-    return msg_new(&head, NULL);
+    return msg_make((struct wire_message){.type = WIRE_WELCOME, .welcome = {30000, 120000, 0, 0}}, NULL);
 }
 
 static void begin(struct world *w, uint32_t n_ranks, int64_t drain_after_us)
@@ -397,7 +393,7 @@ static void a_cancelled_task_that_comes_back_is_not_sent_again(void)
     from_rank(&w, 0, make_tasks(2, 1, 'f', 0)); /* it left the rank before the CANCEL came there */
     CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 0);
     struct msg *results = outbox_last(&w.out, WIRE_RESULTS);
-    CHECK(results && wire_status_of(&results->wire, 0) == WIRE_CANCELLED, "not answered");
+    CHECK(results && wire_status(&results->wire, 0) == WIRE_CANCELLED, "not answered");
     end(&w);
 }
 

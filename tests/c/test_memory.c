@@ -73,7 +73,7 @@ static struct msg *make_value(size_t n)
     struct wire_results results = {0};
     struct buf head = {0};
     struct parts payload = payload_of(n);
-    wire_results_add(&results, 1, (uint32_t)payload.length, 0, WIRE_VALUE);
+    wire_results_add(&results, &(struct wire_result){.id = 1, .length = (uint32_t)payload.length});
     wire_results_finish(&results, &head);
     wire_results_free(&results);
     return msg_new(&head, &payload);
@@ -232,12 +232,8 @@ static void tell_manager(struct block *b, struct msg *msg)
 
 static struct msg *make_welcome(void)
 {
-    struct buf head = {0};
     struct parts setup = payload_of(3);
-    struct wire_start welcome = {
-        .heartbeat_period_ms = 30000, .heartbeat_threshold_ms = 120000, .setup_length = setup.length};
-    wire_put_welcome(&head, &welcome);
-    return msg_new(&head, &setup);
+    return msg_make((struct wire_message){.type = WIRE_WELCOME, .welcome = {30000, 120000, 0, 0}}, &setup);
 }
 
 /* The interchange's part: it hears, and speaks in the next turn. */

@@ -276,12 +276,10 @@ static void answered(struct world *w, uint64_t id, enum wire_status status)
 static void at_interchange(struct world *w, const struct msg *msg)
 {
     const struct wire_message *m = &msg->wire;
-    struct buf head = {0};
-    struct wire_start welcome = {.heartbeat_period_ms = 1000000, .heartbeat_threshold_ms = 2000000};
+    struct wire_message welcome = {.type = WIRE_WELCOME, .welcome = {1000000, 2000000, 0, 0}};
     switch (m->type) {
     case WIRE_REGISTER:
-        wire_put_welcome(&head, &welcome);
-        put(&w->down, msg_new(&head, NULL));
+        put(&w->down, msg_make(welcome, NULL));
         break;
     case WIRE_CREDIT:
         w->capacity = m->count;
@@ -289,7 +287,7 @@ static void at_interchange(struct world *w, const struct msg *msg)
         break;
     case WIRE_RESULTS:
         for (uint32_t i = 0; i < m->count; i++)
-            answered(w, wire_id(m, i), wire_status_of(m, i));
+            answered(w, wire_id(m, i), wire_status(m, i));
         break;
     case WIRE_TASKS:
         w->recalled = false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "describe.h"
 #include "write_again.h"
 
 struct vector {
@@ -20,94 +21,14 @@ static void put(char **text, const char *line)
     sprintf(*text + n, "%s\n", line);
 }
 
-#define PUT(...)                                                                                                       \
-    do {                                                                                                               \
-        char line[66000];                                                                                              \
-        snprintf(line, sizeof line, __VA_ARGS__);                                                                      \
-        put(&out, line);                                                                                               \
-    } while (0)
-#define TEXT(t) (int)(t).n, (t).p
-
-static char *describe(const struct wire_message *m)
+static char *description(const struct wire_message *m)
 {
-    static const char *const names[] = {
-        [WIRE_TASKS] = "TASKS",     [WIRE_RESULTS] = "RESULTS", [WIRE_CANCEL] = "CANCEL",
-        [WIRE_STARTED] = "STARTED", [WIRE_RECALL] = "RECALL",   [WIRE_REGISTER] = "REGISTER",
-        [WIRE_WELCOME] = "WELCOME", [WIRE_REFUSE] = "REFUSE",   [WIRE_HEARTBEAT] = "HEARTBEAT",
-        [WIRE_CREDIT] = "CREDIT",   [WIRE_STOP] = "STOP",       [WIRE_BYE] = "BYE",
-        [WIRE_NODE] = "NODE",       [WIRE_START] = "START",     [WIRE_LOG] = "LOG",
-        [WIRE_REQUEST] = "REQUEST", [WIRE_REPLY] = "REPLY",     [WIRE_EVENT] = "EVENT"};
-    char *out = NULL, more[256] = "";
-    switch (m->type) {
-    case WIRE_WELCOME:
-        snprintf(more, sizeof more, " period=%u threshold=%u codec=%u", m->start.heartbeat_period_ms,
-                 m->start.heartbeat_threshold_ms, m->start.setup_codec);
-        break;
-    case WIRE_START:
-        snprintf(more, sizeof more, " count=%u period=%u threshold=%u codec=%u first_worker=%u", m->count,
-                 m->start.heartbeat_period_ms, m->start.heartbeat_threshold_ms, m->start.setup_codec,
-                 m->start.first_worker);
-        break;
-    case WIRE_CREDIT:
-        snprintf(more, sizeof more, " capacity=%u n_workers=%u task_us=%u", m->count, m->credit.n_workers,
-                 m->credit.task_us);
-        break;
-    case WIRE_RECALL:
-    case WIRE_REFUSE:
-    case WIRE_STOP:
-    case WIRE_BYE:
-    case WIRE_LOG:
-    case WIRE_REQUEST:
-    case WIRE_REPLY:
-        snprintf(more, sizeof more, " count=%u", m->count);
-        break;
-    default:
-        break;
-    }
-    PUT("%s flags=%u payload=%llu%s", names[m->type], m->flags, (unsigned long long)m->payload_length, more);
-    if (m->type == WIRE_TASKS) {
-        for (uint32_t i = 0; i < m->tasks.n_functions; i++) {
-            struct wire_function f = wire_function(m, i);
-            char hex[2 * WIRE_DIGEST + 1];
-            for (size_t j = 0; j < WIRE_DIGEST; j++)
-                sprintf(hex + 2 * j, "%02x", f.digest[j]);
-            PUT("function digest=%s length=%llu", hex, (unsigned long long)f.length);
-        }
-        for (uint32_t i = 0; i < m->tasks.n_runs; i++) {
-            struct wire_run r = wire_run(m, i);
-            PUT("run function=%u n_tasks=%u priority=%d timeout_ms=%u codec=%u", r.function, r.n_tasks, r.priority,
-                r.timeout_ms, r.codec);
-        }
-        for (uint32_t i = 0; i < m->count; i++)
-            PUT("task id=%llu length=%u", (unsigned long long)wire_id(m, i), wire_length(m, i));
-    } else if (m->type == WIRE_RESULTS) {
-        for (uint32_t i = 0; i < m->count; i++)
-            PUT("result id=%llu length=%u time=%u status=%u", (unsigned long long)wire_id(m, i), wire_length(m, i),
-                wire_time(m, i), wire_status_of(m, i));
-    } else if (m->type == WIRE_CANCEL || m->type == WIRE_STARTED) {
-        for (uint32_t i = 0; i < m->count; i++)
-            PUT("id %llu", (unsigned long long)wire_id(m, i));
-    } else if (m->type == WIRE_REGISTER) {
-        PUT("block_id %.*s", TEXT(m->reg.block_id));
-        PUT("pool_id %.*s", TEXT(m->reg.pool_id));
-        PUT("xse %.*s", TEXT(m->reg.xse_version));
-        PUT("python %.*s", TEXT(m->reg.python_version));
-        PUT("mpi %.*s", TEXT(m->reg.mpi));
-        PUT("zmq %.*s", TEXT(m->reg.zmq));
-    } else if (m->type == WIRE_START) {
-        PUT("block_id %.*s", TEXT(m->start.block_id));
-        PUT("pool_id %.*s", TEXT(m->start.pool_id));
-    } else if (m->type == WIRE_REFUSE || m->type == WIRE_BYE || m->type == WIRE_LOG)
-        PUT("text %.*s", TEXT(m->text));
-    const uint8_t *at = m->type == WIRE_REGISTER ? m->reg.nodes : NULL;
-    for (uint32_t i = 0; i < (m->type == WIRE_NODE ? 1 : m->type == WIRE_REGISTER ? m->count : 0); i++) {
-        struct wire_node n = m->type == WIRE_NODE ? m->node.node : wire_next_node(&at);
-        PUT("node rank=%u pid=%u n_workers=%u n_cores=%u memory=%llu host=%.*s", n.rank, n.pid, n.n_workers, n.n_cores,
-            (unsigned long long)n.memory, TEXT(n.host));
-    }
-    if (m->type == WIRE_NODE)
-        PUT("python %.*s", TEXT(m->node.python_version));
-    return out;
+    char *text;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    describe(to, m);
+    fclose(to);
+    return text;
 }
 
 static void check(const struct vector *v)
@@ -124,7 +45,7 @@ static void check(const struct vector *v)
     else if (error)
         CHECK(!error, "%s: %s", v->name, wire_error_name(error));
     else {
-        char *means = describe(&m);
+        char *means = description(&m);
         struct buf again = {0};
         CHECK(strcmp(means, v->means) == 0, "%s:\n%snot\n%s", v->name, means, v->means);
         write_again(&m, &again);

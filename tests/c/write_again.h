@@ -4,31 +4,10 @@
 #define XSE_TEST_WRITE_AGAIN_H
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "wire/wire.h"
 
-static inline char *text_of(struct wire_text t)
-{
-    char *s = calloc(1, t.n + 1);
-    if (t.n)
-        memcpy(s, t.p, t.n);
-    return s;
-}
-
-static inline void write_register(const struct wire_message *m, struct buf *head)
-{
-    struct wire_node *nodes = calloc(m->count, sizeof *nodes);
-    const uint8_t *at = m->reg.nodes;
-    for (uint32_t i = 0; i < m->count; i++)
-        nodes[i] = wire_next_node(&at);
-    char *t[] = {text_of(m->reg.block_id),       text_of(m->reg.pool_id), text_of(m->reg.xse_version),
-                 text_of(m->reg.python_version), text_of(m->reg.mpi),     text_of(m->reg.zmq)};
-    wire_put_register(head, t[0], t[1], t[2], t[3], t[4], t[5], nodes, m->count);
-    for (int i = 0; i < 6; i++)
-        free(t[i]);
-    free(nodes);
-}
+#define COPY_ITEM(type, item, column) .item = wire_##item(m, i),
 
 static inline void write_again(const struct wire_message *m, struct buf *head)
 {
@@ -53,7 +32,7 @@ static inline void write_again(const struct wire_message *m, struct buf *head)
         wire_results_finish(&results, head);
         head->n = 0;
         for (uint32_t i = 0; i < m->count; i++)
-            wire_results_add(&results, wire_id(m, i), wire_length(m, i), wire_time(m, i), wire_status_of(m, i));
+            wire_results_add(&results, &(struct wire_result){WIRE_COLUMNS_results(COPY_ITEM)});
         wire_results_finish(&results, head);
         wire_results_free(&results);
         break;
@@ -66,41 +45,8 @@ static inline void write_again(const struct wire_message *m, struct buf *head)
         free(ids);
         break;
     }
-    case WIRE_REGISTER:
-        write_register(m, head);
-        break;
-    case WIRE_NODE: {
-        char *python = text_of(m->node.python_version);
-        wire_put_node(head, &m->node.node, python);
-        free(python);
-        break;
-    }
-    case WIRE_WELCOME:
-    case WIRE_START: {
-        char *block = text_of(m->start.block_id), *pool = text_of(m->start.pool_id);
-        struct wire_start start = {.n_leaders = m->count,
-                                   .heartbeat_period_ms = m->start.heartbeat_period_ms,
-                                   .heartbeat_threshold_ms = m->start.heartbeat_threshold_ms,
-                                   .setup_codec = m->start.setup_codec,
-                                   .first_worker = m->start.first_worker,
-                                   .block_id = block,
-                                   .pool_id = pool,
-                                   .setup_length = m->payload_length};
-        (m->type == WIRE_START ? wire_put_start : wire_put_welcome)(head, &start);
-        free(block);
-        free(pool);
-        break;
-    }
-    case WIRE_CREDIT:
-        wire_put_credit(head, m->count, m->credit.n_workers, m->credit.task_us, m->flags & WIRE_DRAINING);
-        break;
-    case WIRE_REFUSE:
-    case WIRE_BYE:
-    case WIRE_LOG:
-        wire_put_text(head, m->type, m->count, m->text, m->payload_length);
-        break;
     default:
-        wire_put_bare(head, m->type, m->flags, m->count, m->payload_length);
+        wire_put(head, m);
     }
 }
 

@@ -114,7 +114,7 @@ static inline struct msg *feed_results(uint64_t first, uint32_t n, uint32_t leng
     struct buf head = {0};
     static const uint8_t bytes[255 * 255];
     for (uint32_t i = 0; i < n; i++)
-        wire_results_add(&results, first + i, length, 10, status);
+        wire_results_add(&results, &(struct wire_result){first + i, length, 10, (uint8_t)status});
     wire_results_finish(&results, &head);
     wire_results_free(&results);
     struct parts payload = feed_payload(bytes, (size_t)n * length);

@@ -110,14 +110,11 @@ static void on_manager_gone(void *arg)
 
 static struct msg *make_start(struct feed *f)
 {
-    struct buf head = {0};
-    struct wire_start start = {.n_leaders = 1,
-                               .heartbeat_period_ms = 1 + feed_byte(f),
+    struct wire_start start = {.heartbeat_period_ms = 1u + feed_byte(f),
                                .heartbeat_threshold_ms = 1000,
-                               .block_id = "b",
-                               .pool_id = "p"};
-    wire_put_start(&head, &start);
-    return msg_new(&head, NULL);
+                               .block_id = wire_text_of("b"),
+                               .pool_id = wire_text_of("p")};
+    return msg_make((struct wire_message){.type = WIRE_START, .count = 1, .start = start}, NULL);
 }
 
 static struct msg *from_manager(struct world *w, struct feed *f, uint8_t kind)

@@ -47,29 +47,25 @@ static void on_over(void *arg, int exit_code, bool orderly, const char *reason)
 
 static struct msg *make_node(struct feed *f)
 {
-    struct buf head = {0};
     uint32_t n_workers = feed_u32(f);
     struct wire_node node = {.rank = feed_byte(f), .n_workers = n_workers, .host = {"n", 1}};
-    wire_put_node(&head, &node, "3.11.7");
-    return msg_new(&head, NULL);
+    struct wire_message present = {.type = WIRE_NODE, .leader = {node, wire_text_of("3.11.7")}};
+    return msg_make(present, NULL);
 }
 
 static struct msg *make_credit(struct feed *f)
 {
-    struct buf head = {0};
     uint32_t capacity = feed_u32(f), n_workers = feed_u32(f), task_us = feed_u32(f);
-    wire_put_credit(&head, capacity, n_workers, task_us, capacity & 1);
-    return msg_new(&head, NULL);
+    struct wire_message credit = {
+        .type = WIRE_CREDIT, .flags = capacity & 1, .count = capacity, .credit = {n_workers, task_us}};
+    return msg_make(credit, NULL);
 }
 
 static struct msg *make_welcome(struct feed *f)
 {
-    struct buf head = {0};
-    struct wire_start start = {
-        .heartbeat_period_ms = 1 + feed_byte(f), .heartbeat_threshold_ms = 1000, .setup_length = 3};
+    struct wire_message welcome = {.type = WIRE_WELCOME, .welcome = {1u + feed_byte(f), 1000, 0, 0}};
     struct parts setup = feed_payload((const uint8_t *)"set", 3);
-    wire_put_welcome(&head, &start);
-    return msg_new(&head, &setup);
+    return msg_make(welcome, &setup);
 }
 
 static uint32_t some(struct feed *f)

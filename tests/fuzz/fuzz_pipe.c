@@ -167,12 +167,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                        .host = "here",
                                        .most_tasks = first & 64 ? 2 : 0,
                                        .most_prefetch = -1};
-    struct buf head = {0};
-    struct wire_start start = {.n_leaders = 1,
-                               .heartbeat_period_ms = 30000,
+    struct wire_start start = {.heartbeat_period_ms = 30000,
                                .heartbeat_threshold_ms = 120000,
-                               .block_id = "b",
-                               .pool_id = "p"};
+                               .block_id = wire_text_of("b"),
+                               .pool_id = wire_text_of("p")};
     feed_quiet();
     limit_begin(8u << 20);
     fake_zygote_begin(&w.zygote);
@@ -182,8 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.leader = leader_new(&settings, &host, w.runner, w.now_us);
     w.runner->events = *leader_events(w.leader);
     loop_add_source(w.loop, &(struct loop_source){.turn = turn, .flush = flush, .arg = &w});
-    wire_put_start(&head, &start);
-    say(&w, msg_new(&head, NULL));
+    say(&w, msg_make((struct wire_message){.type = WIRE_START, .count = 1, .start = start}, NULL));
     if (!(first & 128))
         for (uint32_t i = 0; i < N; i++)
             write_up(&w.zygote.processes[i], &(struct up){.kind = UP_READY}, sizeof(struct up));

@@ -66,7 +66,9 @@ static void put_message(struct world *w, size_t n_payload, uint8_t fill)
 {
     struct buf head = {0};
     struct wire_text reason = {"raised, and somebody said why", fill % 30};
-    wire_put_text(&head, WIRE_BYE, WIRE_SETUP_RAISED, reason, n_payload);
+    struct wire_message bye = {
+        .type = WIRE_BYE, .count = WIRE_SETUP_RAISED, .payload_length = n_payload, .ending = {reason}};
+    wire_put(&head, &bye);
     buf_put(&w->wire, head.p, head.n);
     buf_free(&head);
     memset(buf_extend(&w->wire, n_payload), fill, n_payload);

@@ -1,50 +1,18 @@
 /* A head: it is refused or read, what is read can be walked through, and written anew it is the same. */
 #include <stdio.h>
 
+#include "describe.h"
 #include "feed.h"
 #include "write_again.h"
 
-static uint64_t walked;
-
-static void touch(struct wire_text t)
-{
-    for (uint32_t i = 0; i < t.n; i++)
-        walked += (uint8_t)t.p[i];
-}
-
-static void touch_node(struct wire_node n)
-{
-    walked += n.rank + n.pid + n.n_workers + n.n_cores + n.memory;
-    touch(n.host);
-}
-
+/* Each field and item is looked at, and what is said of them is thrown away. */
 static void walk(const struct wire_message *m)
 {
-    for (uint32_t i = 0; m->ids && i < m->count; i++)
-        walked += wire_id(m, i);
-    for (uint32_t i = 0; m->lengths && i < m->count; i++)
-        walked += wire_length(m, i);
-    for (uint32_t i = 0; m->times && i < m->count; i++)
-        walked += wire_time(m, i) + wire_status_of(m, i);
-    if (m->type == WIRE_TASKS) {
-        for (uint32_t i = 0; i < m->tasks.n_functions; i++)
-            walked += wire_function(m, i).digest[WIRE_DIGEST - 1] + wire_function(m, i).length;
-        for (uint32_t i = 0; i < m->tasks.n_runs; i++)
-            walked += wire_run(m, i).n_tasks;
-    } else if (m->type == WIRE_REGISTER) {
-        const uint8_t *at = m->reg.nodes;
-        for (uint32_t i = 0; i < m->count; i++)
-            touch_node(wire_next_node(&at));
-        touch(m->reg.block_id);
-        touch(m->reg.zmq);
-    } else if (m->type == WIRE_NODE) {
-        touch_node(m->node.node);
-        touch(m->node.python_version);
-    } else if (m->type == WIRE_START) {
-        touch(m->start.block_id);
-        touch(m->start.pool_id);
-    } else if (m->type == WIRE_REFUSE || m->type == WIRE_BYE || m->type == WIRE_LOG)
-        touch(m->text);
+    static FILE *nowhere;
+    if (!nowhere)
+        nowhere = fopen("/dev/null", "w");
+    MUST(nowhere);
+    describe(nowhere, m);
 }
 
 static uint64_t said(const uint8_t *head, size_t n)

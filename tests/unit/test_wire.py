@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
+import struct
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,63 +52,41 @@ def read_vectors() -> list[Vector]:
     return vectors
 
 
-def node_line(n: wire.NodeEntry) -> str:
-    return f"node rank={n.rank} pid={n.pid} n_workers={n.n_workers} n_cores={n.n_cores} memory={n.memory} host={n.host}"
+def words(value: Any) -> str:
+    """The fields of a dataclass or named tuple, or of an item of columns."""
+    names = value._fields if isinstance(value, tuple) else [f.name for f in fields(value)]
+    shown = {name: getattr(value, name) for name in names}
+    return " ".join(f"{k}={v.hex() if isinstance(v, bytes) else v}" for k, v in shown.items())
 
 
-def describe(m: wire.Message) -> list[str]:
-    flags, payload, more, lines = 0, 0, "", []
-    match m:
-        case wire.Tasks():
-            payload = m.payload_length()
-            lines = [f"function digest={f.digest.hex()} length={f.length}" for f in m.functions]
-            lines += [
-                f"run function={r.function} n_tasks={r.n_tasks} priority={r.priority}"
-                f" timeout_ms={r.timeout_ms} codec={r.codec}"
-                for r in m.runs
-            ]
-            lines += [f"task id={i} length={n}" for i, n in zip(m.ids, m.lengths, strict=True)]
-        case wire.Results():
-            payload = m.payload_length()
-            columns = zip(m.ids, m.lengths, m.times, m.statuses, strict=True)
-            lines = [f"result id={i} length={n} time={t} status={s}" for i, n, t, s in columns]
-        case wire.Cancel():
-            flags, lines = int(m.kill), [f"id {i}" for i in m.ids]
-        case wire.Started():
-            lines = [f"id {i}" for i in m.ids]
-        case wire.Recall():
-            more = f" count={m.wanted}"
-        case wire.Register():
-            lines = [f"block_id {m.block_id}", f"pool_id {m.pool_id}", f"xse {m.xse_version}"]
-            lines += [f"python {m.python_version}", f"mpi {m.mpi}", f"zmq {m.zmq}", *map(node_line, m.nodes)]
-        case wire.Welcome():
-            payload = m.setup_length
-            more = f" period={m.heartbeat_period_ms} threshold={m.heartbeat_threshold_ms} codec={m.setup_codec}"
-        case wire.Refuse():
-            more, lines = f" count={m.code}", [f"text {m.reason}"]
-        case wire.Credit():
-            flags = int(m.draining)
-            more = f" capacity={m.capacity} n_workers={m.n_workers} task_us={m.task_us}"
-        case wire.Stop():
-            flags, more = int(m.now), f" count={m.grace_ms}"
-        case wire.Bye():
-            payload, more, lines = m.exception_length, f" count={m.code}", [f"text {m.reason}"]
-        case wire.Node():
-            lines = [node_line(m.node), f"python {m.python_version}"]
-        case wire.Start():
-            payload = m.setup_length
-            more = (
-                f" count={m.n_leaders} period={m.heartbeat_period_ms} threshold={m.heartbeat_threshold_ms}"
-                f" codec={m.setup_codec} first_worker={m.first_worker}"
-            )
-            lines = [f"block_id {m.block_id}", f"pool_id {m.pool_id}"]
-        case wire.Log():
-            more, lines = f" count={m.level}", [f"text {m.line}"]
-        case wire.Request() | wire.Reply():
-            payload, more = m.json_length, f" count={m.number}"
-        case wire.Event():
-            payload = m.json_length
-    return [f"{m.type.name} flags={flags} payload={payload}{more}", *lines]
+def items(m: wire.Message) -> list[str]:
+    """A line for each item: a column has the name of its items in the plural."""
+    columns = {f.name: getattr(m, f.name) for f in fields(m)}
+    columns = {n: values for n, values in columns.items() if isinstance(values, array) or n == "statuses"}
+    names = [re.sub("(?<=s)es$|s$", "", name) for name in columns]
+    rows = zip(*columns.values(), strict=True)
+    return ["item " + " ".join(f"{n}={v}" for n, v in zip(names, row, strict=True)) for row in rows]
+
+
+def body(m: wire.Message) -> list[str]:
+    """A line for each field of the body, and for each node."""
+    lines = []
+    for name, kind in wire._SHAPES[m.type].fields:
+        value = getattr(m, name)
+        if name in ("node", "nodes"):
+            lines += [f"node {words(node)}" for node in (value if name == "nodes" else [value])]
+        elif not isinstance(kind, wire._InPreamble | wire._Column) and name != "reserved":
+            lines.append(f"{name}={value}")
+    return lines
+
+
+def describe(m: wire.Message, head: bytes) -> list[str]:
+    """What the message is, each field of its body, each item of its columns."""
+    flags, count, payload = head[5], *struct.unpack_from("<IQ", head, 12)
+    lines = [f"{m.type.name} flags={flags} count={count} payload={payload}"]
+    if isinstance(m, wire.Tasks):
+        lines += [f"function {words(f)}" for f in m.functions] + [f"run {words(r)}" for r in m.runs]
+    return lines + body(m) + items(m)
 
 
 @pytest.mark.parametrize("vector", read_vectors(), ids=lambda v: v.name)
@@ -115,8 +96,8 @@ def test_a_head_means_what_its_vector_says(vector: Vector) -> None:
     except wire.WireError as e:
         assert e.code == vector.error, e
     else:
-        assert not vector.error, f"decoded as {describe(message)}"
-        assert describe(message) == vector.means
+        assert not vector.error, f"decoded as {describe(message, vector.head)}"
+        assert describe(message, vector.head) == vector.means
         assert written_anew(message) == vector.head
 
 

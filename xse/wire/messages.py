@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, TypeAlias, get_args, get_type_hints
 
 VERSION = 1
 MAX_HEAD = 4 << 20  # bytes
@@ -27,11 +27,8 @@ MAGIC = b"xse"
 _PREAMBLE = struct.Struct("<3sBBBHIIQ")
 PREAMBLE = _PREAMBLE.size  # bytes
 _TWO = struct.Struct("<II")
-_FOUR = struct.Struct("<IIII")
 _FUNCTION = struct.Struct("<16sQ")
 _RUN = struct.Struct("<IIiIII")
-_NODE = struct.Struct("<IIIIQ")
-_FAILURE = struct.Struct("<IIiiQQ")
 _FUNCTIONS_AT = PREAMBLE + _TWO.size  # in TASKS
 
 if sys.byteorder != "little":  # the columns are read in place
@@ -106,21 +103,16 @@ class WireError(ValueError):
         self.code = code
 
 
-def _preamble(kind: Type, count: int, body_length: int, payload_length: int = 0, flags: int = 0) -> bytes:
+def _preamble(kind: Type, *, count: int, body_length: int, payload_length: int, flags: int = 0) -> bytes:
     return _PREAMBLE.pack(MAGIC, VERSION, kind, flags, 0, _PREAMBLE.size + body_length, count, payload_length)
-
-
-def _text(text: str) -> bytes:
-    data = text.encode()
-    if len(data) > MAX_TEXT or b"\0" in data:
-        raise WireError("TEXT", f"{len(data)} bytes")
-    return struct.pack("<I", len(data)) + data + bytes(-(4 + len(data)) % 8)
 
 
 class _Reader:
     """Reads a body field by field; every length from outside goes through here."""
 
-    def __init__(self, body: memoryview) -> None:
+    def __init__(self, body: memoryview, count: int = 0) -> None:
+        self.count = count  # the preamble's
+        self.last = 0  # the number that was read last
         self._body = body
         self._at = 0
 
@@ -130,27 +122,131 @@ class _Reader:
         self._at += n
         return self._body[self._at - n : self._at]
 
-    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
-        return layout.unpack(self.take(layout.size))
+    def end(self) -> None:
+        if self._at != len(self._body):
+            raise WireError("HEAD", "bytes after the body")
 
-    def text(self) -> str:
-        (n,) = struct.unpack("<I", self.take(4))
+
+# ---- fields. The annotations of a message's dataclass say how each field lies on the wire.
+
+
+# Each kind of field has ``write(value)`` and ``read(reader)``.
+
+
+class _Number:
+    """A number of struct's ``code``; ``allowed`` says whether a value may follow the number before it."""
+
+    def __init__(self, code: str, allowed: Callable[[int, Any], bool] | None = None, error: str = "RANGE") -> None:
+        self._struct = struct.Struct("<" + code)
+        self._allowed = allowed
+        self._error = error
+
+    def write(self, value: int) -> bytes:
+        return self._struct.pack(value)
+
+    def read(self, r: _Reader) -> int:
+        (value,) = self._struct.unpack(r.take(self._struct.size))
+        if self._allowed and not self._allowed(value, r.last):
+            raise WireError(self._error, f"{value} in a field of the body")
+        r.last = int(value)
+        return r.last
+
+
+class _Text:
+    def write(self, value: str) -> bytes:
+        data = value.encode()
+        if len(data) > MAX_TEXT or b"\0" in data:
+            raise WireError("TEXT", f"{len(data)} bytes")
+        return struct.pack("<I", len(data)) + data + bytes(-(4 + len(data)) % 8)
+
+    def read(self, r: _Reader) -> str:
+        (n,) = struct.unpack("<I", r.take(4))
         if n > MAX_TEXT:
             raise WireError("TEXT", f"{n} bytes")
-        data = bytes(self.take(n))
+        data = bytes(r.take(n))
         try:
             text = data.decode()
         except UnicodeDecodeError:
             raise WireError("TEXT", "not UTF-8") from None
         if "\0" in text:
             raise WireError("TEXT", "has a NUL")
-        if any(self.take(-(4 + n) % 8)):
+        if any(r.take(-(4 + n) % 8)):
             raise WireError("RESERVED", "padding")
         return text
 
-    def end(self) -> None:
-        if self._at != len(self._body):
-            raise WireError("HEAD", "bytes after the body")
+
+class _Record:
+    """Fields of a dataclass inside a body."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        self._cls = cls
+        self.names, self.kinds = _layout(cls)
+
+    def write(self, value: Any) -> bytes:
+        return b"".join([kind.write(getattr(value, name)) for name, kind in zip(self.names, self.kinds, strict=True)])
+
+    def read(self, r: _Reader) -> Any:
+        return self._cls(*[kind.read(r) for kind in self.kinds])
+
+
+class _Records:
+    """As many as the preamble counts."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        self._one = _Record(cls)
+
+    def write(self, values: Sequence[Any]) -> bytes:
+        return b"".join(map(self._one.write, values))
+
+    def read(self, r: _Reader) -> tuple[Any, ...]:
+        return tuple(self._one.read(r) for _ in range(r.count))
+
+
+class _Column:
+    """One item of struct's ``code`` for each that the preamble counts."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+        self._size = array(code).itemsize
+
+    def write(self, value: array[int]) -> bytes:
+        return value.tobytes()
+
+    def read(self, r: _Reader) -> array[int]:
+        return _column(self._code, r.take(self._size * r.count))
+
+
+def _layout(cls: type[Any]) -> tuple[list[str], list[Any]]:
+    """The names of a dataclass's fields and how each lies on the wire."""
+    hints = {n: hint for n, hint in get_type_hints(cls, include_extras=True).items() if hasattr(hint, "__metadata__")}
+    return list(hints), [hint.__metadata__[0] for hint in hints.values()]
+
+
+class _InPreamble:
+    """A field that lies in the preamble, as ``name`` of ``_Preamble``; ``make`` gives it its type."""
+
+    def __init__(self, name: str, make: Callable[[int], Any] = int) -> None:
+        self.name = name
+        self.make = make
+
+
+#: Types of fields of a body.
+U32 = Annotated[int, _Number("I")]
+U64 = Annotated[int, _Number("Q")]
+I32 = Annotated[int, _Number("i")]
+Codec = Annotated[int, _Number("I", lambda value, _: value <= 255)]
+PeriodMs = Annotated[int, _Number("I", lambda value, _: value >= 1)]
+AboveMs = Annotated[int, _Number("I", lambda value, before: value > before)]
+Reserved = Annotated[int, _Number("I", lambda value, _: value == 0, "RESERVED")]
+Text = Annotated[str, _Text()]
+if TYPE_CHECKING:
+    Ids = Annotated[array[int], _Column("Q")]
+else:  # array is no generic type at run time
+    Ids = Annotated[array, _Column("Q")]
+#: Types of fields of the preamble: its count as a number, the message's one flag, the payload's length in bytes.
+Count = Annotated[int, _InPreamble("count")]
+Flag = Annotated[bool, _InPreamble("flags", bool)]
+PayloadLength = Annotated[int, _InPreamble("payload_length")]
 
 
 class Function(NamedTuple):
@@ -168,6 +264,10 @@ class Run(NamedTuple):
     priority: int = 0
     timeout_ms: int = 0
     codec: int = 0
+
+
+_ANY = range(UINT32_MAX + 1)
+_ITEMS = range(1, MAX_ITEMS + 1)
 
 
 @dataclass(slots=True)  # not frozen: these two are made for each message on the path of a task, and it costs thrice
@@ -192,7 +292,7 @@ class Tasks:
         runs = [_RUN.pack(*run, 0) for run in self.runs]
         numbers = _TWO.pack(len(functions), len(runs))
         body = b"".join((numbers, *functions, *runs, self.ids.tobytes(), self.lengths.tobytes(), bytes(-4 * n % 8)))
-        return _preamble(Type.TASKS, n, len(body), self.payload_length()) + body
+        return _preamble(Type.TASKS, count=n, body_length=len(body), payload_length=self.payload_length()) + body
 
 
 @dataclass(slots=True)
@@ -215,264 +315,260 @@ class Results:
         n = len(self.ids)
         columns = (self.ids.tobytes(), self.lengths.tobytes(), self.times.tobytes(), self.statuses)
         body = b"".join((*columns, bytes(-17 * n % 8)))
-        return _preamble(Type.RESULTS, n, len(body), self.payload_length()) + body
+        return _preamble(Type.RESULTS, count=n, body_length=len(body), payload_length=self.payload_length()) + body
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Drop these if they have not started; with ``kill`` end them even if they have."""
+class ByFields:
+    """A message that is written and read field by field, as the annotations of its dataclass say."""
 
-    ids: array[int]
-    kill: bool = False
-    type: ClassVar[Type] = Type.CANCEL
-
-    def head(self) -> bytes:
-        return _preamble(Type.CANCEL, len(self.ids), 8 * len(self.ids), flags=self.kill) + self.ids.tobytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """These cannot be cancelled: they run."""
-
-    ids: array[int]
-    type: ClassVar[Type] = Type.STARTED
+    __slots__ = ()
+    type: ClassVar[Type]
+    counts: ClassVar[range] = range(1)  # what the preamble's count may be
+    flag: ClassVar[int] = 0  # the one flag it knows
+    longest: ClassVar[int] = 0  # bytes of payload
 
     def head(self) -> bytes:
-        return _preamble(Type.STARTED, len(self.ids), 8 * len(self.ids)) + self.ids.tobytes()
+        preamble = {"count": 0, "flags": 0, "payload_length": 0}
+        body = []
+        for name, kind in _SHAPES[self.type].fields:
+            value = getattr(self, name)
+            if isinstance(kind, _InPreamble):
+                preamble[kind.name] = int(value)
+                continue
+            body.append(kind.write(value))
+            if isinstance(kind, _Column | _Records):
+                preamble["count"] = len(value)
+        data = b"".join(body)
+        return _preamble(self.type, body_length=len(data), **preamble) + data
 
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """Give back up to ``wanted`` tasks that have not started."""
-
-    wanted: int
-    type: ClassVar[Type] = Type.RECALL
-
-    def head(self) -> bytes:
-        return _preamble(Type.RECALL, self.wanted, 0)
+    def check(self) -> None:
+        """Raises WireError where fields do not fit together."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEntry:
     """One rank of a block. ``memory`` is in bytes."""
 
-    rank: int
-    pid: int
-    n_workers: int
-    n_cores: int
-    memory: int
-    host: str
-
-    def _pack(self) -> bytes:
-        return _NODE.pack(self.rank, self.pid, self.n_workers, self.n_cores, self.memory) + _text(self.host)
-
-
-def _read_node(r: _Reader) -> NodeEntry:
-    rank, pid, n_workers, n_cores, memory = r.unpack(_NODE)
-    return NodeEntry(rank, pid, n_workers, n_cores, memory, r.text())
+    rank: U32
+    pid: U32
+    n_workers: U32
+    n_cores: U32
+    memory: U64
+    host: Text
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
+class Cancel(ByFields):
+    """Drop these tasks if they have not started; with ``kill`` end them even if they have."""
+
+    ids: Ids
+    kill: Flag = False
+    type: ClassVar[Type] = Type.CANCEL
+    counts: ClassVar[range] = _ITEMS
+    flag: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Started(ByFields):
+    """These tasks run: they cannot be cancelled."""
+
+    ids: Ids
+    type: ClassVar[Type] = Type.STARTED
+    counts: ClassVar[range] = _ITEMS
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(ByFields):
+    """Give back up to ``wanted`` tasks that have not started."""
+
+    wanted: Count
+    type: ClassVar[Type] = Type.RECALL
+    counts: ClassVar[range] = range(1, UINT32_MAX + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Register(ByFields):
     """A block presents itself."""
 
-    block_id: str
-    pool_id: str
-    xse_version: str
-    python_version: str
-    mpi: str
-    zmq: str
-    nodes: tuple[NodeEntry, ...]
+    block_id: Text
+    pool_id: Text
+    xse_version: Text
+    python_version: Text
+    mpi: Text
+    zmq: Text
+    nodes: Annotated[tuple[NodeEntry, ...], _Records(NodeEntry)]
     type: ClassVar[Type] = Type.REGISTER
-
-    def head(self) -> bytes:
-        texts = (self.block_id, self.pool_id, self.xse_version, self.python_version, self.mpi, self.zmq)
-        body = b"".join((*map(_text, texts), *[n._pack() for n in self.nodes]))
-        return _preamble(Type.REGISTER, len(self.nodes), len(body)) + body
+    counts: ClassVar[range] = _ITEMS
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """The block is taken. Payload: the setup, ``setup_length`` bytes."""
+class Welcome(ByFields):
+    """The interchange accepts the block. Payload: the setup, ``setup_length`` bytes."""
 
-    heartbeat_period_ms: int
-    heartbeat_threshold_ms: int
-    setup_codec: int = 0
-    setup_length: int = 0
+    heartbeat_period_ms: PeriodMs
+    heartbeat_threshold_ms: AboveMs
+    setup_codec: Codec = 0
+    reserved: Reserved = 0
+    setup_length: PayloadLength = 0
     type: ClassVar[Type] = Type.WELCOME
-
-    def head(self) -> bytes:
-        body = _FOUR.pack(self.heartbeat_period_ms, self.heartbeat_threshold_ms, self.setup_codec, 0)
-        return _preamble(Type.WELCOME, 0, len(body), self.setup_length) + body
+    longest: ClassVar[int] = MAX_ITEM
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The block is not taken."""
+class Refuse(ByFields):
+    """The interchange refuses the block."""
 
-    code: RefuseCode
-    reason: str
+    code: Annotated[RefuseCode, _InPreamble("count", RefuseCode)]
+    reason: Text
     type: ClassVar[Type] = Type.REFUSE
-
-    def head(self) -> bytes:
-        body = _text(self.reason)
-        return _preamble(Type.REFUSE, self.code, len(body)) + body
+    counts: ClassVar[range] = range(1, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """I live."""
+class Heartbeat(ByFields):
+    """The sender lives."""
 
     type: ClassVar[Type] = Type.HEARTBEAT
 
-    def head(self) -> bytes:
-        return _preamble(Type.HEARTBEAT, 0, 0)
-
 
 @dataclass(frozen=True, slots=True)
-class Credit:
-    """``capacity`` tasks in all may be in flight towards me. ``task_us`` is what they took lately, 0: not known."""
+class Credit(ByFields):
+    """``capacity`` tasks in all may be in flight towards the sender.
 
-    capacity: int
-    n_workers: int
-    task_us: int = 0
-    draining: bool = False
+    ``task_us``: microseconds that tasks took lately, 0: not known.
+    """
+
+    capacity: Count
+    n_workers: U32
+    task_us: U32 = 0
+    draining: Flag = False
     type: ClassVar[Type] = Type.CREDIT
-
-    def head(self) -> bytes:
-        return _preamble(Type.CREDIT, self.capacity, 8, flags=self.draining) + _TWO.pack(self.n_workers, self.task_us)
+    counts: ClassVar[range] = _ANY
+    flag: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """End. ``now``: kill what runs; else it may take ``grace_ms``."""
+class Stop(ByFields):
+    """End. ``now``: kill what runs; otherwise running tasks have ``grace_ms`` to end."""
 
-    now: bool = False
-    grace_ms: int = 0
+    now: Flag = False
+    grace_ms: Count = 0
     type: ClassVar[Type] = Type.STOP
-
-    def head(self) -> bytes:
-        return _preamble(Type.STOP, self.grace_ms, 0, flags=self.now)
+    counts: ClassVar[range] = _ANY
+    flag: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(ByFields):
     """The sender ends. Payload, with SETUP_RAISED: the exception, ``exception_length`` bytes."""
 
-    code: ByeCode
-    reason: str
-    exception_length: int = 0
+    code: Annotated[ByeCode, _InPreamble("count", ByeCode)]
+    reason: Text
+    exception_length: PayloadLength = 0
     type: ClassVar[Type] = Type.BYE
+    counts: ClassVar[range] = range(5)
+    longest: ClassVar[int] = MAX_ITEM
 
-    def head(self) -> bytes:
-        body = _text(self.reason)
-        return _preamble(Type.BYE, self.code, len(body), self.exception_length) + body
+    def check(self) -> None:
+        if self.code != ByeCode.SETUP_RAISED and self.exception_length:
+            raise WireError("LENGTH", "a payload with this code")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Node(ByFields):
     """A leader presents itself to its manager."""
 
-    node: NodeEntry
-    python_version: str
+    node: Annotated[NodeEntry, _Record(NodeEntry)]
+    python_version: Text
     type: ClassVar[Type] = Type.NODE
 
-    def head(self) -> bytes:
-        body = self.node._pack() + _text(self.python_version)
-        return _preamble(Type.NODE, 0, len(body)) + body
-
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A manager tells a leader to start its workers. Payload: the setup."""
+class Start(ByFields):
+    """A manager asks a leader to start its workers. Payload: the setup, ``setup_length`` bytes."""
 
-    n_leaders: int
-    heartbeat_period_ms: int
-    heartbeat_threshold_ms: int
-    setup_codec: int
-    first_worker: int
-    block_id: str
-    pool_id: str
-    setup_length: int = 0
+    n_leaders: Count
+    heartbeat_period_ms: PeriodMs
+    heartbeat_threshold_ms: AboveMs
+    setup_codec: Codec
+    first_worker: U32
+    block_id: Text
+    pool_id: Text
+    setup_length: PayloadLength = 0
     type: ClassVar[Type] = Type.START
-
-    def head(self) -> bytes:
-        body = _FOUR.pack(self.heartbeat_period_ms, self.heartbeat_threshold_ms, self.setup_codec, self.first_worker)
-        body += _text(self.block_id) + _text(self.pool_id)
-        return _preamble(Type.START, self.n_leaders, len(body), self.setup_length) + body
+    counts: ClassVar[range] = _ITEMS
+    longest: ClassVar[int] = MAX_ITEM
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class Log(ByFields):
     """A line for the block's log. Levels: 0 debug, 1 info, 2 warning, 3 error."""
 
-    level: int
-    line: str
+    level: Count
+    line: Text
     type: ClassVar[Type] = Type.LOG
-
-    def head(self) -> bytes:
-        body = _text(self.line)
-        return _preamble(Type.LOG, self.level, len(body)) + body
+    counts: ClassVar[range] = range(4)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(ByFields):
     """A question of the executor; the payload is JSON of ``json_length`` bytes."""
 
-    number: int
-    json_length: int
+    number: Count
+    json_length: PayloadLength
     type: ClassVar[Type] = Type.REQUEST
-
-    def head(self) -> bytes:
-        return _preamble(Type.REQUEST, self.number, 0, self.json_length)
+    counts: ClassVar[range] = _ANY
+    longest: ClassVar[int] = MAX_ITEM
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(ByFields):
     """The answer to the request of that number."""
 
-    number: int
-    json_length: int
+    number: Count
+    json_length: PayloadLength
     type: ClassVar[Type] = Type.REPLY
-
-    def head(self) -> bytes:
-        return _preamble(Type.REPLY, self.number, 0, self.json_length)
+    counts: ClassVar[range] = _ANY
+    longest: ClassVar[int] = MAX_ITEM
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(ByFields):
     """Something happened to a block; the payload is JSON."""
 
-    json_length: int
+    json_length: PayloadLength
     type: ClassVar[Type] = Type.EVENT
-
-    def head(self) -> bytes:
-        return _preamble(Type.EVENT, 0, 0, self.json_length)
+    longest: ClassVar[int] = MAX_ITEM
 
 
 Message: TypeAlias = (
-    "Tasks | Results | Cancel | Started | Recall | Register | Welcome | Refuse | Heartbeat | Credit | Stop | Bye"
-    " | Node | Start | Log | Request | Reply | Event"
+    Tasks
+    | Results
+    | Cancel
+    | Started
+    | Recall
+    | Register
+    | Welcome
+    | Refuse
+    | Heartbeat
+    | Credit
+    | Stop
+    | Bye
+    | Node
+    | Start
+    | Log
+    | Request
+    | Reply
+    | Event
 )
 
 
-class _Preamble(NamedTuple):
+@dataclass(slots=True)
+class _Preamble:
     flags: int
-    n: int  # the field `count`
+    count: int
     payload_length: int
     head: Buffer  # all of it, as long as it says
-
-
-def _by_fields(read: Callable[[_Preamble, _Reader], Message]) -> Callable[[_Preamble], Message]:
-    """A body whose size only its fields tell, one by one."""
-
-    def read_all(p: _Preamble) -> Message:
-        reader = _Reader(memoryview(p.head)[PREAMBLE:])
-        message = read(p, reader)
-        reader.end()
-        return message
-
-    return read_all
 
 
 def _column(code: str, data: Buffer) -> array[int]:
@@ -489,12 +585,6 @@ def _exactly(head: Buffer, end: int) -> None:
         raise WireError("HEAD", "bytes after the body")
 
 
-def _ids(p: _Preamble) -> array[int]:
-    end = PREAMBLE + 8 * p.n
-    _exactly(p.head, end)
-    return _column("Q", p.head[PREAMBLE:end])
-
-
 def _within_limits(lengths: array[int], in_all: int, said: int) -> None:
     """Each item, and the sum that the preamble has told."""
     if max(lengths) > MAX_ITEM:
@@ -504,7 +594,7 @@ def _within_limits(lengths: array[int], in_all: int, said: int) -> None:
 
 
 def _read_tasks(p: _Preamble) -> Tasks:
-    head, n = p.head, p.n
+    head, n = p.head, p.count
     if len(head) < _FUNCTIONS_AT:
         raise WireError("SHORT", "the body ends inside a field")
     n_functions, n_runs = _TWO.unpack_from(head, PREAMBLE)
@@ -538,7 +628,7 @@ def _read_tasks(p: _Preamble) -> Tasks:
 
 
 def _read_results(p: _Preamble) -> Results:
-    head, n = p.head, p.n
+    head, n = p.head, p.count
     lengths_at = PREAMBLE + 8 * n
     times_at = lengths_at + 4 * n
     statuses_at = times_at + 4 * n
@@ -554,68 +644,38 @@ def _read_results(p: _Preamble) -> Results:
     return Results(ids, lengths, _column("I", head[times_at:statuses_at]), statuses, head)
 
 
-def _read_register(p: _Preamble, r: _Reader) -> Register:
-    block_id, pool_id, xse, python, mpi, zmq = (r.text() for _ in range(6))
-    nodes = tuple(_read_node(r) for _ in range(p.n))
-    return Register(block_id, pool_id, xse, python, mpi, zmq, nodes)
+class _Shape(NamedTuple):
+    """How messages of one type look."""
+
+    flag: int  # the one flag they know
+    counts: range  # that are allowed
+    longest: int | None  # bytes of payload; None: the items say it
+    read: Callable[[_Preamble], Message]
+    fields: tuple[tuple[str, Any], ...] = ()  # of those that are read by fields
 
 
-def _checked_heartbeat(period_ms: int, threshold_ms: int, codec: int) -> None:
-    if not 1 <= period_ms < threshold_ms or codec > 255:
-        raise WireError("RANGE", f"heartbeat {period_ms} ms, threshold {threshold_ms} ms, codec {codec}")
+def _shape(cls: type[Any]) -> _Shape:
+    """The shape of a message that is read by fields."""
+    fields = tuple(zip(*_layout(cls), strict=True))
+
+    def read(p: _Preamble) -> Any:
+        reader = _Reader(memoryview(p.head)[PREAMBLE:], p.count)
+        values = [
+            kind.make(getattr(p, kind.name)) if isinstance(kind, _InPreamble) else kind.read(reader)
+            for _, kind in fields
+        ]
+        reader.end()
+        message = cls(*values)
+        message.check()
+        return message
+
+    return _Shape(cls.flag, cls.counts, cls.longest, read, fields)
 
 
-def _read_welcome(p: _Preamble, r: _Reader) -> Welcome:
-    period_ms, threshold_ms, codec, reserved = r.unpack(_FOUR)
-    _checked_heartbeat(period_ms, threshold_ms, codec)
-    if reserved:
-        raise WireError("RESERVED", "in WELCOME")
-    return Welcome(period_ms, threshold_ms, codec, p.payload_length)
-
-
-def _read_credit(p: _Preamble, r: _Reader) -> Credit:
-    n_workers, task_us = r.unpack(_TWO)
-    return Credit(p.n, n_workers, task_us, bool(p.flags))
-
-
-def _read_bye(p: _Preamble, r: _Reader) -> Bye:
-    bye = Bye(ByeCode(p.n), r.text(), p.payload_length)
-    r.end()  # comes before the payload's length
-    if bye.code != ByeCode.SETUP_RAISED and p.payload_length:
-        raise WireError("LENGTH", "a payload with this code")
-    return bye
-
-
-def _read_start(p: _Preamble, r: _Reader) -> Start:
-    period_ms, threshold_ms, codec, first_worker = r.unpack(_FOUR)
-    _checked_heartbeat(period_ms, threshold_ms, codec)
-    return Start(p.n, period_ms, threshold_ms, codec, first_worker, r.text(), r.text(), p.payload_length)
-
-
-_ANY = range(UINT32_MAX + 1)
-_ITEMS = range(1, MAX_ITEMS + 1)
-_NONE = range(1)
-
-# type: (the one flag it knows, counts it allows, longest payload or None where the items say it, reader)
-_TABLE: dict[int, tuple[int, range, int | None, Callable[[_Preamble], Message]]] = {
-    Type.TASKS: (0, _ITEMS, None, _read_tasks),
-    Type.RESULTS: (0, _ITEMS, None, _read_results),
-    Type.CANCEL: (1, _ITEMS, 0, lambda p: Cancel(_ids(p), bool(p.flags))),
-    Type.STARTED: (0, _ITEMS, 0, lambda p: Started(_ids(p))),
-    Type.RECALL: (0, range(1, UINT32_MAX + 1), 0, _by_fields(lambda p, _: Recall(p.n))),
-    Type.REGISTER: (0, _ITEMS, 0, _by_fields(_read_register)),
-    Type.WELCOME: (0, _NONE, MAX_ITEM, _by_fields(_read_welcome)),
-    Type.REFUSE: (0, range(1, 5), 0, _by_fields(lambda p, r: Refuse(RefuseCode(p.n), r.text()))),
-    Type.HEARTBEAT: (0, _NONE, 0, _by_fields(lambda *_: Heartbeat())),
-    Type.CREDIT: (1, _ANY, 0, _by_fields(_read_credit)),
-    Type.STOP: (1, _ANY, 0, _by_fields(lambda p, _: Stop(bool(p.flags), p.n))),
-    Type.BYE: (0, range(5), MAX_ITEM, _by_fields(_read_bye)),
-    Type.NODE: (0, _NONE, 0, _by_fields(lambda _, r: Node(_read_node(r), r.text()))),
-    Type.START: (0, _ITEMS, MAX_ITEM, _by_fields(_read_start)),
-    Type.LOG: (0, range(4), 0, _by_fields(lambda p, r: Log(p.n, r.text()))),
-    Type.REQUEST: (0, _ANY, MAX_ITEM, _by_fields(lambda p, _: Request(p.n, p.payload_length))),
-    Type.REPLY: (0, _ANY, MAX_ITEM, _by_fields(lambda p, _: Reply(p.n, p.payload_length))),
-    Type.EVENT: (0, _NONE, MAX_ITEM, _by_fields(lambda p, _: Event(p.payload_length))),
+_SHAPES: dict[int, _Shape] = {
+    Type.TASKS: _Shape(0, _ITEMS, None, _read_tasks),
+    Type.RESULTS: _Shape(0, _ITEMS, None, _read_results),
+    **{cls.type: _shape(cls) for cls in get_args(Message) if issubclass(cls, ByFields)},
 }
 
 
@@ -646,11 +706,10 @@ def decode(head: Buffer, payload_length: int) -> Message:
         raise WireError("MAGIC")
     if version != VERSION:
         raise WireError("VERSION", f"{version} here is {VERSION}")
-    rule = _TABLE.get(kind)
-    if rule is None:
+    shape = _SHAPES.get(kind)
+    if shape is None:
         raise WireError("TYPE", str(kind))
-    known_flag, counts, longest, read = rule
-    if flags & ~known_flag or reserved:
+    if flags & ~shape.flag or reserved:
         raise WireError("RESERVED", f"flags {flags}")
     if head_length > MAX_HEAD or head_length % 8 or head_length < PREAMBLE:
         raise WireError("HEAD", f"head_length {head_length}")
@@ -658,10 +717,10 @@ def decode(head: Buffer, payload_length: int) -> Message:
         raise WireError("SHORT", f"{len(head)} bytes of {head_length}")
     if len(head) > head_length:
         raise WireError("HEAD", f"{len(head)} bytes, not {head_length}")
-    if count not in counts:
+    if count not in shape.counts:
         raise WireError("COUNT", str(count))
-    message = read(_Preamble(flags, count, said, head))
-    if longest is not None and said > longest:
+    message = shape.read(_Preamble(flags, count, said, head))
+    if shape.longest is not None and said > shape.longest:
         raise WireError("LENGTH", f"payload of {said} bytes")
     if said != payload_length or said > MAX_PAYLOAD:
         raise WireError("LENGTH", f"payload of {payload_length} bytes, not {said}")
@@ -670,27 +729,28 @@ def decode(head: Buffer, payload_length: int) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure record: what was lost, and where. -1 as exit code or 0 as signal: not so."""
+    """A failure record: what was lost, and where. -1 as exit code or 0 as signal: not so. Sizes are in bytes."""
 
-    rank: int = 0
-    pid: int = 0
-    exit_code: int = -1
-    signal: int = 0
-    size: int = 0
-    limit: int = 0
-    host: str = ""
-    block: str = ""
-    detail: str = ""
+    rank: U32 = 0
+    pid: U32 = 0
+    exit_code: I32 = -1
+    signal: I32 = 0
+    size: U64 = 0
+    limit: U64 = 0
+    host: Text = ""
+    block: Text = ""
+    detail: Text = ""
 
     def pack(self) -> bytes:
-        numbers = _FAILURE.pack(self.rank, self.pid, self.exit_code, self.signal, self.size, self.limit)
-        return numbers + _text(self.host) + _text(self.block) + _text(self.detail)
+        return _FAILURE.write(self)
 
     @classmethod
     def unpack(cls, data: Buffer) -> Failure:
         """Raises WireError."""
         r = _Reader(memoryview(data))
-        rank, pid, exit_code, signal, size, limit = r.unpack(_FAILURE)
-        failure = cls(rank, pid, exit_code, signal, size, limit, r.text(), r.text(), r.text())
+        failure: Failure = _FAILURE.read(r)
         r.end()
         return failure
+
+
+_FAILURE = _Record(Failure)
