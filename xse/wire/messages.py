@@ -408,8 +408,8 @@ class Welcome(ByFields):
     heartbeat_period_ms: PeriodMs
     heartbeat_threshold_ms: AboveMs
     setup_codec: Codec = 0
-    reserved: Reserved = 0
     setup_length: PayloadLength = 0
+    reserved: Reserved = 0
     type: ClassVar[Type] = Type.WELCOME
     longest: ClassVar[int] = MAX_ITEM
 
