@@ -149,6 +149,7 @@ def test_what_only_some_files_of_c_may_use(what: str, allowed: set[str]) -> None
     "core",
     [
         "manager/manager",
+        "manager/recall",
         "manager/rings",
         "leader/leader",
         "leader/answers",
