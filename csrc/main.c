@@ -65,6 +65,8 @@ static struct zygote *main_start_zygote(const struct options *options, struct er
                                        .path = options->path,
                                        .affinity = options->affinity,
                                        .accelerators = options->accelerators,
+                                       .environment = options->environment,
+                                       .launcher_variables = options->launcher_variables,
                                        .memory_limit = options->memory_limit,
                                        .working_dir = options->working_dir};
     *err->text = 0;
@@ -103,7 +105,7 @@ int main(int argc, char **argv)
     settings.cores = &cores;
     process_raise_descriptors();
     process_catch_signals();
-    if (!(loop = loop_new(&err)) || !(mpx = mpx_open(&argc, &argv, loop, &err)))
+    if (!(loop = loop_new(&err)) || !(mpx = mpx_open(&argc, &argv, options.ranks, loop, &err)))
         return main_fail(&err);
     struct rank_process *rank = rank_new(&settings, loop, mpx, zygote);
     int ending_fd = process_ending_fd(&err);

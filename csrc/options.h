@@ -15,6 +15,8 @@ struct options {
     const char *libzmq; /* "": libzmq.h says where it is looked for */
     const char *preload, *path, *working_dir;
     const char *log_dir; /* "": stderr */
+    const char *environment, *launcher_variables; /* a file; beginnings of names by ',' */
+    int64_t ranks;
     const char *accelerators, *affinity; /* names by ';'; none, block, block-reverse, alternating, list:... */
     int64_t workers_per_rank; /* 0: by what the node has */
     int64_t max_workers_per_node; /* 0: as many as fit */

@@ -388,23 +388,49 @@ static int open_bells(struct mpx *m, struct err *err)
     return 0;
 }
 
-/* Another MPI's launcher starts as many processes as it was asked to, and ours sees each alone. One that ours has started is
- * counted by its own variable, whatever a job around it has set. */
-static int check_launcher(const struct mpx *m, struct err *err)
+/* How many ranks the launcher says it has started; 0: it does not say. own: the variable of this MPI's own mpiexec, which
+ * counts whatever a job around it has set. */
+static long long ranks_launched(const char *own)
 {
-    const char *const names[] = {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"};
-    bool open_mpi = strncmp(mpx_library(), "Open MPI", strlen("Open MPI")) == 0;
-    const char *theirs = getenv(names[!open_mpi]);
-    if (m->n_ranks > 1 || getenv(names[open_mpi]) || !theirs || atoi(theirs) < 2)
-        return 0;
-    return err_set(
-        err,
-        "it was started %s times by the launcher of another MPI than %s, which it was built with, and each is "
-        "alone: start it with the mpiexec beside %s",
-        theirs, mpx_library(), XSE_MPICC);
+    static const char *const names[] = {
+        "PMI_SIZE",      "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "PALS_SIZE",
+        "FLUX_JOB_SIZE", "JSM_NAMESPACE_SIZE",   "MV2_COMM_WORLD_SIZE",  "MVP_COMM_WORLD_SIZE"};
+    if (getenv(own))
+        return strtoll(getenv(own), NULL, 10);
+    long long most = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        long long n = getenv(names[i]) ? strtoll(getenv(names[i]), NULL, 10) : 0;
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
-struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err)
+/* A launcher that does not speak this MPI's PMI starts as many processes as it was told to, and each finds itself alone:
+ * N pools of one rank in place of one of N. */
+static int check_launcher(const struct mpx *m, int64_t asked, struct err *err)
+{
+    bool open_mpi = strncmp(mpx_library(), "Open MPI", strlen("Open MPI")) == 0;
+    const char *own = open_mpi ? "OMPI_COMM_WORLD_SIZE" : "PMI_SIZE";
+    long long launched = ranks_launched(own), n = launched > asked ? launched : asked;
+    if (m->n_ranks > 1 || n < 2)
+        return 0;
+    if (getenv(own) && launched < 2)
+        return err_set(err, "%lld ranks were asked for, and the launcher was told to start one: see its command line",
+                       n);
+    if (getenv("SLURM_STEP_ID") || getenv("SLURM_PROCID"))
+        return err_set(
+            err,
+            "it was started %lld times by the launcher, and each is alone, for srun does not speak the PMI of "
+            "%s: give srun another --mpi (mpi_launcher_args=\"--mpi=%s\"; srun --mpi=list shows what there is)",
+            n, mpx_library(), open_mpi ? "pmix" : "pmi2");
+    return err_set(
+        err,
+        "it was started %lld times by the launcher of another MPI than %s, which it was built with, and each is "
+        "alone, for the two do not speak the same PMI: start it with the mpiexec beside %s",
+        n, mpx_library(), XSE_MPICC);
+}
+
+struct mpx *mpx_open(int *argc, char ***argv, int64_t asked_ranks, struct loop *loop, struct err *err)
 {
     int provided;
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
@@ -417,7 +443,7 @@ struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err
     MPI_Comm_dup(MPI_COMM_WORLD, &m->pieces);
     MPI_Comm_rank(m->world, &m->rank);
     MPI_Comm_size(m->world, &m->n_ranks);
-    if (check_launcher(m, err))
+    if (check_launcher(m, asked_ranks, err))
         return NULL;
     MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, m->rank, MPI_INFO_NULL, &m->node);
     MPI_Comm_rank(m->node, &m->node_rank);

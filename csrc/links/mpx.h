@@ -11,8 +11,9 @@
 
 struct mpx;
 
-/* MPI_Init, and what the ranks need of each other. Blocks until every rank is here. NULL: err says why. */
-struct mpx *mpx_open(int *argc, char ***argv, struct loop *loop, struct err *err);
+/* MPI_Init, and what the ranks need of each other. Blocks until every rank is here. asked_ranks: how many there should
+ * be, 0: not known; a rank that is alone in spite of it is an error. NULL: err says why. */
+struct mpx *mpx_open(int *argc, char ***argv, int64_t asked_ranks, struct loop *loop, struct err *err);
 /* Called from the loop for each message, in the order its rank sent them. The message is lent. */
 void mpx_on_message(struct mpx *mpx, void (*fn)(void *arg, uint32_t from, struct msg *msg), void *arg);
 void mpx_send(struct mpx *mpx, uint32_t to, struct msg *msg); /* takes the reference; `to` may be this rank */

@@ -98,26 +98,6 @@ static int process_close_the_rest(int fd)
     return 3;
 }
 
-/* What the launcher has set in the rank about its place in the job is not true of a worker: a task that starts an MPI
- * program of its own would join the pool's job, or hang trying. The scheduler's variables (SLURM_*, PBS_*) stay. */
-static void process_forget_mpi(void)
-{
-    static const char *const prefixes[] = {"PMI_",          "PMIX_",          "MPI_LOCAL",     "OMPI_COMM_WORLD_",
-                                           "OMPI_MCA_ess",  "OMPI_MCA_orte_", "OMPI_UNIVERSE", "HYDI_",
-                                           "HYDRA_CONTROL", "MPIR_CVAR_"};
-    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
-        for (int at = 0; environ[at];) {
-            char *equals = strchr(environ[at], '=');
-            if (!equals || strncmp(environ[at], prefixes[i], strlen(prefixes[i])) != 0) {
-                at++;
-                continue;
-            }
-            char *name = mem_text_n(environ[at], (size_t)(equals - environ[at]));
-            unsetenv(name);
-            mem_free(name);
-        }
-}
-
 static void process_die_with(pid_t parent, int signal)
 {
     prctl(PR_SET_PDEATHSIG, signal);
@@ -284,7 +264,9 @@ static void process_start_python(int fd, const struct zygote_settings *settings)
                                           .path = settings->path,
                                           .working_dir = settings->working_dir,
                                           .affinity = settings->affinity,
-                                          .accelerators = settings->accelerators};
+                                          .accelerators = settings->accelerators,
+                                          .environment = settings->environment,
+                                          .launcher_variables = settings->launcher_variables};
     if (interpreter_start(settings->python, &err))
         snprintf(event.text, sizeof event.text, "%s", err.text);
     else if (!xse_prepare(&preparation, event.text, sizeof event.text))
@@ -313,12 +295,13 @@ static void process_main(int fd, const struct zygote_settings *settings, pid_t r
                                          .path = mem_text(settings->path),
                                          .working_dir = mem_text(settings->working_dir),
                                          .affinity = mem_text(settings->affinity),
-                                         .accelerators = mem_text(settings->accelerators)};
+                                         .accelerators = mem_text(settings->accelerators),
+                                         .environment = mem_text(settings->environment),
+                                         .launcher_variables = mem_text(settings->launcher_variables)};
     process_reset_signals();
     process_die_with(rank, SIGKILL); /* while it may be busy in an import, and has no child */
     setpgid(0, 0); /* out of reach of signals that mpiexec sends to the rank's group */
     fd = process_close_the_rest(fd);
-    process_forget_mpi();
     int null = open("/dev/null", O_RDONLY);
     dup2(null, STDIN_FILENO);
     close(null);

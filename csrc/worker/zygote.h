@@ -20,6 +20,7 @@ struct zygote_settings {
     const char *path; /* to add to sys.path, by colons; "": nothing */
     const char *working_dir; /* where tasks run; "": here */
     const char *affinity, *accelerators; /* as the options have them */
+    const char *environment, *launcher_variables; /* the same */
     int64_t memory_limit; /* bytes that a worker may have; 0: no limit */
 };
 

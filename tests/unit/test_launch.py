@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from xse import launch
 from xse.errors import LaunchError, OptionError
-from xse.launch import launchers
+from xse.launch import allocation, launchers
 from xse.launch.keys import BlockKeys
+from xse.launch.launchers import BLOCK_ENVIRONMENT, LAUNCHERS, Choice, Launcher, recognise
 from xse.launch.options import PoolOptions
+from xse.worker import environment
 
 MPICH = launch.Executable("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
 OPENMPI_4 = launch.Executable("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi", launch.PYTHON)
@@ -92,43 +95,203 @@ def test_an_mpiexec_of_another_mpi_is_passed_over(tmp_path: Path, monkeypatch: p
 
 def test_no_mpiexec_is_told_with_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "a/mpiexec", "mpiexec (OpenRTE) 4.1.4")
+    monkeypatch.setattr(launchers, "recognise", lambda path: next(r for r in LAUNCHERS if r.name == "openmpi4"))
     monkeypatch.setenv("PATH", f"{tmp_path}/a")
     with pytest.raises(LaunchError) as caught:
         launch.find_mpiexec(MPICH)
     text = one_sentence(caught.value)
     assert "no mpiexec for MPICH 4.0.2" in text
-    assert f"{tmp_path}/a/mpiexec (of another MPI)" in text
+    assert f"{tmp_path}/a/mpiexec (Open MPI 4's mpiexec: of another MPI)" in text
     assert "apt-get install" in text
 
 
 # ---- the line
 
 
-def test_each_launcher_gets_its_own_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "find_mpiexec", lambda pool: "mpiexec")
-    monkeypatch.setattr(launchers.shutil, "which", lambda name: name)
+#: The line of each row of the table: three nodes with two ranks each, first without and then with names of hosts.
+LINES = {
+    "hydra": ("-n 6 -ppn 2 -bind-to none", "-hosts a,b,c"),
+    "intel": ("-n 6 -ppn 2", "-hosts a,b,c"),
+    "mvapich": ("-n 6 -ppn 2 -bind-to none", "-hosts a,b,c"),
+    "pals": ("-n 6 --ppn 2 --cpu-bind none", "--hosts a,b,c"),
+    "openmpi5": ("-n 6 --map-by ppr:2:node:oversubscribe --bind-to none", "--host a:2,b:2,c:2"),
+    "openmpi4": ("-n 6 --map-by ppr:2:node --oversubscribe --bind-to none", "--host a:2,b:2,c:2"),
+    "parastation": ("-n 6 -ppn 2", None),
+    "fujitsu": ("-n 6", None),
+    "ibrun": ("", None),
+    "ccc_mprun": ("-n 6 -N 3 -E --cpu-bind=none", None),
+    "srun": (
+        "--nodes=3 --ntasks=6 --ntasks-per-node=2 --cpu-bind=none --kill-on-bad-exit=1 --overlap",
+        "--nodelist=a,b,c",
+    ),
+    "flux": ("run -N 3 -n 6 --exclusive", "--requires=hosts:a,b,c"),
+    "jsrun": ("-n 3 -r 1 -a 2 -c ALL_CPUS -g ALL_GPUS -b none", None),
+    "aprun": ("-n 6 -N 2 -cc none", "-L a,b,c"),
+}
+
+
+@pytest.mark.parametrize("row", LAUNCHERS, ids=lambda row: row.name)
+def test_each_launcher_gets_its_own_words(row: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    layout = launch.Layout(n_nodes=3, ranks_per_node=2)
+    line, hosts = LINES[row.name]
+    choice = Choice(row, "program", "")
+    assert " ".join(choice.words(launch.Layout(3, 2))) == f"program {line}".strip()
+    assert choice.words(launch.Layout(3, 2), ["-x", "a b"])[-2:] == ["-x", "a b"]
+    if hosts:
+        assert " ".join(choice.words(launch.Layout(3, 2, ("a", "b", "c")))) == f"program {line} {hosts}"
+    else:
+        with pytest.raises(LaunchError, match="takes no list of hosts"):
+            choice.words(launch.Layout(3, 2, ("a", "b", "c")))
 
-    def line(name: str, pool: launch.Executable) -> str:
-        return " ".join(launch.launcher(name, pool, layout))
 
-    assert line("auto", MPICH) == "mpiexec -n 6 -ppn 2 -bind-to none"
-    assert line("mpiexec", OPENMPI_4) == "mpiexec -n 6 --map-by ppr:2:node --oversubscribe --bind-to none"
-    assert line("auto", OPENMPI_5) == "mpiexec -n 6 --map-by ppr:2:node:oversubscribe --bind-to none"
-    srun = "srun --nodes=3 --ntasks=6 --ntasks-per-node=2 --mpi={} --cpu-bind=none --kill-on-bad-exit=1"
-    assert line("srun", MPICH) == srun.format("pmi2")
-    assert line("srun", OPENMPI_4) == srun.format("pmix")
+def test_root_may_start_ranks_by_open_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert line("auto", OPENMPI_4).endswith("--allow-run-as-root")
+    asked = {row.name for row in LAUNCHERS if "--allow-run-as-root" in Choice(row, "p", "").words(launch.Layout())}
+    assert asked == {"openmpi4", "openmpi5"}
 
 
-def test_an_unknown_launcher_and_a_missing_srun_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LaunchError, match="auto, mpiexec, srun"):
+def test_srun_of_old_is_not_given_words_that_it_does_not_know(tmp_path: Path) -> None:
+    row = next(row for row in LAUNCHERS if row.name == "srun")
+    for version, overlaps in (("slurm 20.02.7", False), ("slurm 20.11.0", True), ("slurm-wlm 22.05.8", True)):
+        srun = program(tmp_path / version / "srun", version)
+        assert ("--overlap" in Choice(row, str(srun), "").words(launch.Layout())) is overlaps
+
+
+#: What --version prints.
+VERSIONS = {
+    "HYDRA build details:\n    Version:                                 4.0.2": "hydra",
+    "Intel(R) MPI Library for Linux* OS, Version 2021.19 Build 20260101": "intel",
+    "mpiexec version 1.8.0 revision 0123abc": "pals",
+    "mpiexec (OpenRTE) 4.1.4": "openmpi4",
+    "mpiexec (Open MPI) 5.0.11": "openmpi5",
+    "prterun (PRRTE) 3.0.11": "openmpi5",
+    "tractor 7": None,
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_mpiexec_is_known_by_what_it_says_of_itself(version: str, tmp_path: Path) -> None:
+    row = recognise(str(program(tmp_path / "mpiexec", version)))
+    assert (row.name if row else None) == VERSIONS[version]
+
+
+@pytest.mark.parametrize(
+    ("library", "flavour"),
+    [
+        ("MPICH 5.0.0", "mpich"),
+        ("CRAY MPICH version 8.1.31.9 (ANL base 3.4a2)", "mpich"),
+        ("Intel(R) MPI Library 2021.19 for Linux* OS", "mpich"),
+        ("MVAPICH2 Version : 2.3.7", "mpich"),
+        ("Open MPI 5.0.11", "openmpi"),
+        ("IBM Spectrum MPI 10.4", "openmpi"),
+        ("FUJITSU MPI Library 4.0.0", "openmpi"),
+    ],
+)
+def test_an_mpi_is_of_one_of_two_kinds(library: str, flavour: str) -> None:
+    assert launch.flavour_of(library) == flavour
+
+
+@pytest.mark.parametrize(
+    ("job", "there", "chosen"),
+    [
+        ({"SLURM_JOB_ID": "7"}, ["srun"], "srun"),
+        ({"SLURM_JOB_ID": "7"}, ["srun", "ibrun"], "ibrun"),
+        ({"SLURM_JOB_ID": "7", "FLUX_URI": "x"}, ["srun", "flux"], "flux"),
+        ({"LSB_JOBID": "7"}, ["jsrun", "srun"], "jsrun"),
+        ({"PBS_JOBID": "7"}, ["aprun"], "aprun"),
+    ],
+)
+def test_without_an_mpiexec_the_launcher_of_the_job_is_taken_and_the_log_says_why(
+    job: dict[str, str],
+    there: list[str],
+    chosen: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for variable in allocation.SCHEDULERS.values():
+        monkeypatch.delenv(variable, raising=False)
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    for name in there:
+        program(tmp_path / name, "1.2")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level("INFO"):
+        choice = launch.choose("auto", MPICH)
+    assert choice.launcher.name == chosen
+    assert "there is no mpiexec for MPICH 4.0.2" in choice.why
+    assert f"launcher_chosen launcher={chosen}" in caplog.text
+
+
+def test_the_pools_own_mpiexec_is_taken_before_the_launcher_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "srun", "slurm 24.11")
+    mpiexec = program(tmp_path / "mpiexec", "HYDRA build details")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(launchers, "recognise", lambda path: LAUNCHERS[0] if path == str(mpiexec) else None)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert launch.choose("mpiexec", MPICH).program == launch.choose("auto", MPICH).program == str(mpiexec)
+
+
+def test_an_unknown_launcher_and_a_missing_one_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LaunchError, match="there are auto, mpiexec, ibrun, ccc_mprun, srun, flux, jsrun, aprun"):
         launch.launcher("tractor", MPICH, launch.Layout())
     monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
     with pytest.raises(LaunchError, match="no srun on PATH"):
         launch.launcher("srun", MPICH, launch.Layout())
+
+
+def test_words_of_the_users_are_a_text_or_a_list() -> None:
+    assert launch.launcher_args(None) == []
+    assert launch.launcher_args("-A 'my project' --no-vni") == ["-A", "my project", "--no-vni"]
+    assert launch.launcher_args(["-A", "my project"]) == ["-A", "my project"]
+    for wrong in ("-A 'my project", ["-n", 3]):
+        with pytest.raises(OptionError, match="mpi_launcher_args"):
+            launch.launcher_args(wrong)  # type: ignore[arg-type]
+
+
+# ---- the environment
+
+
+def test_what_a_launcher_around_the_script_has_set_is_not_handed_on() -> None:
+    around = {"PMI_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1", "SLURM_STEP_ID": "3", "PALS_RANKID": "0"}
+    users = {"OMPI_MCA_btl": "self,vader", "SLURM_JOB_ID": "7", "I_MPI_FABRICS": "shm", "HOME": "/h"}
+    assert launch.outside({**around, **users}) == users
+
+
+def test_an_mpis_own_pinning_is_switched_off_unless_the_user_has_set_it() -> None:
+    assert launch.for_launcher({})["I_MPI_PIN"] == "off"
+    assert launch.for_launcher({"I_MPI_PIN": "on"})["I_MPI_PIN"] == "on"
+
+
+def test_a_batch_script_does_the_same(tmp_path: Path) -> None:
+    record = tmp_path / "with space" / "environment"
+    record.parent.mkdir()
+    script = launch.in_a_script(str(record)) + "env -0"
+    given = {"PATH": os.environ["PATH"], "MV2_ENABLE_AFFINITY": "1", "TEXT": "of\ntwo lines"}
+    done = subprocess.run(["sh", "-c", script], env=given, capture_output=True, check=True)
+    seen = tmp_path / "seen"
+    seen.write_bytes(done.stdout)
+    now, before = environment.read(str(seen)), environment.read(str(record))
+    assert {name: before.get(name) for name in given} == given
+    assert not before.keys() & {"I_MPI_PIN", "OMPI_ALLOW_RUN_AS_ROOT"}
+    assert {name: now.get(name) for name in BLOCK_ENVIRONMENT} == {**BLOCK_ENVIRONMENT, "MV2_ENABLE_AFFINITY": "1"}
+    assert stat.S_IMODE(record.stat().st_mode) == 0o600
+
+
+def test_a_worker_gets_back_what_a_launcher_has_changed_and_keeps_the_rest(tmp_path: Path) -> None:
+    record = tmp_path / "environment"
+    launch.write_record(str(record), {"OMPI_MCA_btl": "self", "PATH": "/a", "GONE": "1", "SLURM_NTASKS": "4"})
+    rank = {"OMPI_MCA_btl": "tcp", "OMPI_COMM_WORLD_RANK": "1", "PATH": "/module:/a", "NOTE": "x", "SLURM_NTASKS": "1"}
+    environment.restore(rank, str(record), launch.VARIABLES)
+    assert rank == {"OMPI_MCA_btl": "self", "PATH": "/module:/a", "NOTE": "x", "SLURM_NTASKS": "4"}
+
+
+def test_a_worker_of_a_pool_that_was_started_by_hand_has_nothing_of_the_launcher() -> None:
+    rank = {"PMI_RANK": "1", "HOME": "/h"}
+    environment.restore(rank, "/no/such/file", launch.VARIABLES)
+    assert rank == {"HOME": "/h"}
 
 
 # ---- what pools are told

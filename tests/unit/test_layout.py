@@ -100,7 +100,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
                 "launch.scratch",
             },
         ),
-        ("subprocess", {"client.client", "launch.binary", "launch.launchers", "pool.local_block"}),
+        ("subprocess", {"client.client", "launch.allocation", "launch.binary", "launch.launchers", "pool.local_block"}),
     ],
 )
 def test_a_library_is_used_only_where_it_should_be(library: str, allowed: set[str]) -> None:

@@ -5,20 +5,40 @@ Used by both executors and by ``xse doctor``; imports nothing of them. Start rea
 
 from xse.launch.binary import PYTHON, Executable, find_libzmq, find_pool
 from xse.launch.connect_file import script_path, tcp_endpoint, write_connect_file
-from xse.launch.launchers import NAMES, Layout, find_mpiexec, flavour_of, launcher, words
+from xse.launch.environment import for_launcher, in_a_script, outside, write_record
+from xse.launch.launchers import (
+    NAMES,
+    VARIABLES,
+    Choice,
+    Layout,
+    choose,
+    find_mpiexec,
+    flavour_of,
+    launcher,
+    launcher_args,
+    words,
+)
 
 __all__ = [
     "NAMES",
     "PYTHON",
+    "VARIABLES",
+    "Choice",
     "Executable",
     "Layout",
+    "choose",
     "find_libzmq",
     "find_mpiexec",
     "find_pool",
     "flavour_of",
+    "for_launcher",
+    "in_a_script",
     "launcher",
+    "launcher_args",
+    "outside",
     "script_path",
     "tcp_endpoint",
     "words",
     "write_connect_file",
+    "write_record",
 ]

@@ -27,6 +27,9 @@ class PoolOptions:
     max_workers_per_node: int = _option("--max-workers-per-node", 0)  # 0: no limit
     accelerators: tuple[str, ...] = _option("--accelerators", ())  # of a node, one for each worker
     affinity: str = _option("--affinity", "none")
+    environment: str = _option("--environment", "")  # file: see environment.py
+    launcher_variables: tuple[str, ...] = _option("--launcher-variables", ())
+    ranks: int = _option("--ranks", 0)  # that were asked for; 0: not known
     runner: str = _option("--runner", "fork")
     prefetch: int = _option("--prefetch", -1)  # tasks beyond the workers of a rank; -1: as measured
     python: str = _option("--python", "")
@@ -50,7 +53,7 @@ class PoolOptions:
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default:
-                joint = {"preload": ",", "path": ":", "accelerators": ";"}.get(f.name)
+                joint = {"preload": ",", "launcher_variables": ",", "path": ":", "accelerators": ";"}.get(f.name)
                 text = "" if value is True else joint.join(value) if joint else str(value)
                 pairs.append((f.metadata["flag"], text))
         return pairs

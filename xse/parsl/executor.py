@@ -27,7 +27,17 @@ from parsl.executors.high_throughput.manager_selector import (
 )
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.jobs.states import TERMINAL_STATES, JobState, JobStatus
-from parsl.launchers import SimpleLauncher, SrunLauncher, SrunMPILauncher, WrappedLauncher
+from parsl.launchers import (
+    AprunLauncher,
+    JsrunLauncher,
+    MpiExecLauncher,
+    MpiRunLauncher,
+    SimpleLauncher,
+    SrunLauncher,
+    SrunMPILauncher,
+    WrappedLauncher,
+)
+from parsl.launchers.base import Launcher
 from parsl.monitoring.message_type import MessageType
 from parsl.monitoring.radios.base import RadioConfig
 from parsl.monitoring.radios.filesystem import FilesystemRadio
@@ -67,6 +77,19 @@ FILL_ORDERS: dict[type[ManagerSelector], str] = {
 
 #: Launchers that run a command once a block.
 ONCE = (SimpleLauncher, WrappedLauncher)
+
+#: What mpi_launcher="auto" is where the provider has one of Parsl's launchers of MPI.
+MEANT: dict[type[Launcher], str] = {
+    SrunLauncher: "srun",
+    SrunMPILauncher: "srun",
+    MpiExecLauncher: "mpiexec",
+    MpiRunLauncher: "mpiexec",
+    AprunLauncher: "aprun",
+    JsrunLauncher: "jsrun",
+}
+
+#: The scheduler of each provider, by the provider's label.
+SCHEDULERS = {"slurm": "Slurm", "pbspro": "PBS", "torque": "PBS", "LSF": "LSF", "grid_engine": "Grid Engine"}
 
 START_TIMEOUT_S = 120.0  # for the interchange to listen
 MOST_TIMEOUT_S = 4_000_000  # what the wire can say: 46 days
@@ -115,6 +138,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         workers_per_rank: int | None = None,
         preload: Sequence[str] = (),
         mpi_launcher: str = "auto",
+        mpi_launcher_args: str | Sequence[str] | None = None,
         loopback_address: str = "127.0.0.1",
         poll_period: int = 10,
         manager_selector: ManagerSelector | None = None,
@@ -155,6 +179,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.workers_per_rank = workers_per_rank
         self.preload = preload
         self.mpi_launcher = mpi_launcher
+        self.mpi_launcher_args = mpi_launcher_args
         self.loopback_address = loopback_address
         self.poll_period = poll_period
         self.manager_selector = manager_selector or RandomManagerSelector()
@@ -174,6 +199,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.hub_port: int | None = None
         self._connected: dict[str, commands.BlockUp] = {}  # every block that ever was
         self._reasons: dict[str, str] = {}  # why a block ended; the job of a lost one may still run
+        self._overrides = ""  # words for the launcher, from the provider's own
         self._scaled_in: set[str] = set()  # blocks whose jobs were cancelled, whether their status says so yet or not
         self._shut = False
 
@@ -211,6 +237,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             if not 0 < port < 65536:
                 raise errors.OptionError(f"port {port} (worker_port, worker_ports) must be from 1 to 65535")
         bytes_of("memory_limit", self.memory_limit)
+        launch.launcher_args(self.mpi_launcher_args)
         if self.mpi_launcher not in launch.NAMES:
             raise errors.OptionError(f"mpi_launcher={self.mpi_launcher!r} is none of {', '.join(launch.NAMES)}")
         if type(self.manager_selector) not in FILL_ORDERS:
@@ -296,13 +323,15 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         return base64.b64encode(payload.dumps(self.log_config)).decode() if self.log_config else ""
 
     def _use_a_launcher_that_runs_once(self) -> None:
-        """Our line starts the block's MPI job; Parsl's other launchers would start it once for each node or core. Who
-        has one of srun's means srun. With a launch_cmd of their own, users have the launcher they chose."""
+        """Replace the provider's launcher: the block's line starts MPI itself, and Parsl's other launchers would run it
+        once for each node or core. What the replaced launcher says is kept: which launcher the site has, and its
+        ``overrides``."""
         current = getattr(self.provider, "launcher", None)
-        if self.launch_cmd != DEFAULT_LAUNCH_CMD or current is None or isinstance(current, ONCE):
+        if current is None or isinstance(current, ONCE):
             return
-        if isinstance(current, (SrunLauncher, SrunMPILauncher)) and self.mpi_launcher == "auto":
-            self.mpi_launcher = "srun"
+        if self.mpi_launcher == "auto":
+            self.mpi_launcher = next((name for kind, name in MEANT.items() if isinstance(current, kind)), "auto")
+        self._overrides = getattr(current, "overrides", "")
         if not isinstance(self.provider, LocalProvider):
             logger.warning(
                 "launcher_replaced was=%r by=SimpleLauncher, for the launch command starts MPI itself", current
@@ -394,7 +423,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         beyond = [launch.tcp_endpoint(a, p) for a in self._addresses for p in self._ports]
         return [f"unix://{self._scratch}/pools", *beyond]
 
-    def _pool_options(self) -> PoolOptions:
+    def _pool_options(self, block_id: str | None) -> PoolOptions:
         return PoolOptions(
             workers_per_rank=self.workers_per_rank or 0,
             cores_per_worker=self.cores_per_worker,
@@ -402,6 +431,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             max_workers_per_node=self.max_workers_per_node or 0,
             accelerators=tuple(self.available_accelerators),
             affinity=self.cpu_affinity,
+            environment=self._record_path(block_id),
+            launcher_variables=launch.VARIABLES,
             prefetch=-1 if self.prefetch_capacity is None else self.prefetch_capacity,
             python=sys.executable,
             expect_python=launch.PYTHON,
@@ -421,6 +452,10 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         name = "pool.connect" if block_id is None else f"block-{block_id}.connect"
         return os.path.join(self._blocks_dir, name)
 
+    def _record_path(self, block_id: str | None) -> str:
+        """Where the block's script records its environment; pools that are started by hand record none."""
+        return "" if block_id is None else os.path.join(self._blocks_dir, f"block-{block_id}.environment")
+
     def _write_connect_file(self, block_id: str | None) -> str:
         path = self._connect_path(block_id)
         launch.write_connect_file(
@@ -429,7 +464,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             block=block_id or "",
             endpoints=self._offers(),
             keys=self._new_keys(block_id),
-            options=self._pool_options(),
+            options=self._pool_options(block_id),
         )
         return path
 
@@ -465,12 +500,19 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             fields["xse_pool"] = shlex.quote(pool.path)
             if "{mpiexec}" in self.launch_cmd:
                 layout = launch.Layout(nodes, self.ranks_per_node)
-                line = shlex.join(launch.launcher(self.mpi_launcher, pool, layout))
-                if self.mpi_launcher != "srun" and launch.flavour_of(pool.mpi) == "openmpi":
-                    # MPICH looks for PBS's list of nodes; an Open MPI that was built without PBS's library does not.
-                    line += ' ${PBS_NODEFILE:+--hostfile "$PBS_NODEFILE"}'
+                line = self._launcher(pool, layout)
                 fields["mpiexec"] = line
         return fields
+
+    def _launcher(self, pool: launch.Executable, layout: launch.Layout) -> str:
+        """The beginning of the block's line, for a shell. The user's words come last and win. A text of theirs
+        stays as it is: it may name variables of the job."""
+        scheduler = SCHEDULERS.get(str(getattr(self.provider, "label", "")))
+        choice = launch.choose(self.mpi_launcher, pool, scheduler)
+        args = self.mpi_launcher_args
+        users = args if isinstance(args, str) else shlex.join(args or ())
+        line = (shlex.join(choice.words(layout)), choice.launcher.script, self._overrides, users)
+        return " ".join(part for part in line if part)
 
     def _command(self, block_id: str | None) -> str:
         return fill(self.launch_cmd, self._fields(block_id))
@@ -479,7 +521,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         if not self.managed:
             raise ScalingFailed(self, "managed=False: pools are started by hand")
         self._write_connect_file(block_id)
-        return self._command(block_id)
+        return launch.in_a_script(self._record_path(block_id)) + self._command(block_id)
 
     def status(self) -> dict[str, JobStatus]:
         """Of each block; one that ended and never connected is MISSING, with the reason as far as it is known."""

@@ -12,7 +12,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xse import launch
 from xse.client.client import Client
@@ -113,14 +113,16 @@ class Keeper:
             block_id = str(len(self.blocks))
             connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
             command = [*self._plan.command, "--connect", connect]
+            record = os.path.join(self._plan.directory, "environment")
             try:
+                launch.write_record(record, launch.outside(os.environ))
                 launch.write_connect_file(
                     connect,
                     run=self._plan.run_id,
                     block=block_id,
                     endpoints=self._plan.endpoints(self._ports),
                     keys=self._new_keys(block_id),
-                    options=self._plan.options,
+                    options=replace(self._plan.options, environment=record, launcher_variables=launch.VARIABLES),
                 )
                 logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
                 self.blocks[block_id] = LocalBlock(

@@ -68,6 +68,7 @@ class PoolExecutor(Executor):
         initargs: tuple[Any, ...] = (),
         ranks: int = 1,
         mpi_launcher: str = "auto",
+        mpi_launcher_args: str | Sequence[str] | None = None,
         launch_cmd: str | None = None,
         address: str | None = None,
         run_dir: str | None = None,
@@ -102,7 +103,8 @@ class PoolExecutor(Executor):
         setup = payload.dump_setup(initializer, initargs) if initializer else b""
         pool = launch.find_pool()
         if launch_cmd is None:
-            before = launch.launcher(mpi_launcher, pool, launch.Layout(ranks_per_node=ranks))
+            choice = launch.choose(mpi_launcher, pool)
+            before = choice.words(launch.Layout(ranks_per_node=ranks), launch.launcher_args(mpi_launcher_args))
         else:
             before = launch.words(launch_cmd)
         self._functions = payload.Functions()
@@ -122,6 +124,7 @@ class PoolExecutor(Executor):
         directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
         options = PoolOptions(
             workers_per_rank=max_workers // ranks,
+            ranks=ranks,
             python=sys.executable,
             expect_python=launch.PYTHON,
             libzmq=launch.find_libzmq(),

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
+from xse import launch
+
 TAIL_LINES = 20
 
 
 class LocalBlock:
-    """Runs ``argv``, with these variables in its environment, or, where None, without them.
+    """Runs ``argv`` in the environment of a launcher, with these variables in it, or, where None, without them.
 
     What it prints goes to this process's stdout and stderr as these are now; the last lines of stderr are kept.
     ``on_exit`` is told the exit code, in a thread of the block's own.
@@ -28,7 +30,9 @@ class LocalBlock:
         self._on_exit = on_exit
         self._muted = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        environment = {name: value for name, value in {**os.environ, **variables}.items() if value is not None}
+        environment = {
+            name: value for name, value in {**launch.for_launcher(os.environ), **variables}.items() if value is not None
+        }
         self._process = subprocess.Popen(
             argv,
             env=environment,

@@ -17,8 +17,8 @@ from typing import Any
 from xse.functions import payload
 from xse.functions.segments import VARIABLE
 from xse.wire.messages import Status
+from xse.worker import environment, signals
 from xse.worker import place as place_on_node
-from xse.worker import signals
 
 _ffi: Any = None
 _slots: dict[int, payload.Call] = {}
@@ -45,6 +45,8 @@ def xse_prepare(preparation: Any, error: Any, error_size: int) -> int:
     global _affinity, _accelerators
     signals.watch()
     try:
+        variables = [name for name in _text(preparation.launcher_variables).split(",") if name]
+        environment.restore(os.environ, _text(preparation.environment), variables)
         for entry in reversed([p for p in _text(preparation.path).split(":") if p]):
             if entry not in sys.path:
                 sys.path.insert(0, entry)

@@ -10,6 +10,7 @@
 struct xse_preparation {
     const char *preload, *path, *working_dir; /* options of xse-pool */
     const char *affinity, *accelerators;
+    const char *environment, *launcher_variables;
 };
 
 struct xse_place {

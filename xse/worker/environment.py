@@ -1,0 +1,36 @@
+"""A worker's environment: that of its rank, without what the launcher of the block has set there.
+
+So a task's own mpiexec, srun or MPI_Init finds what it would find in the script.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping, Sequence
+
+
+def restore(environment: MutableMapping[str, str], before: str, variables: Sequence[str]) -> None:
+    """Give the variables whose names begin with one of ``variables`` the values that they had before the launcher ran.
+
+    ``before``: the file with the environment of that time, as ``env -0`` writes it. Without the file (a pool that was
+    started by hand) the variables are removed.
+    """
+    if not variables:
+        return
+    names = tuple(variables)
+    for name in [name for name in environment if name.startswith(names)]:
+        del environment[name]
+    for name, value in read(before).items():
+        if name.startswith(names):
+            environment[name] = value
+
+
+def read(path: str) -> dict[str, str]:
+    """The variables in such a file; none if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries)
+    return {name: value for name, equals, value in pairs if name and equals}
