@@ -416,8 +416,10 @@ static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_f
         char text[1100];
         if (failure->signal)
             snprintf(text, sizeof text, "no worker can be started (signal %d): %s", failure->signal, said);
-        else
+        else if (failure->exit_code >= 0)
             snprintf(text, sizeof text, "no worker can be started (exit code %d): %s", failure->exit_code, said);
+        else /* there was no process */
+            snprintf(text, sizeof text, "no worker can be started: %s", said);
         leader_fail(leader, text);
     }
     worker->state = ABSENT;

@@ -61,7 +61,7 @@ struct runner_fork {
     int out_pipe; /* the end that workers write to */
     struct relay *out;
     uint8_t *scratch;
-    bool failed;
+    bool failed, zygote_writing;
     struct loop_timer ping;
     int64_t period_us, threshold_us, last_pong_us;
 };
@@ -316,30 +316,69 @@ static void fork_on_gone(struct runner_fork *self, const struct zygote_event *ev
     self->runner.events.worker_gone(self->runner.events.arg, event->worker, &failure);
 }
 
+static void fork_on_not_forked(struct runner_fork *self, const struct zygote_event *event)
+{
+    struct wire_failure failure = {.rank = self->rank, .exit_code = -1, .host = "", .block = "", .detail = event->text};
+    fork_answered(self);
+    self->runner.events.worker_gone(self->runner.events.arg, event->worker, &failure);
+}
+
+/* Its workers die with it; what they have answered before is there to be read. */
+static void fork_on_zygote_dead(struct runner_fork *self)
+{
+    loop_unwatch(self->loop, zygote_fd(self->zygote));
+    for (uint32_t i = 0; i < self->n_workers; i++)
+        while (self->workers[i].socket >= 0 && fork_read_some(&self->workers[i]) > 0)
+            ;
+    fork_fail(self, "the zygote, which holds Python and the workers, has died");
+}
+
+static void fork_on_zygote_event(struct runner_fork *self, const struct zygote_event *event)
+{
+    const struct runner_events *e = &self->runner.events;
+    switch (event->kind) {
+    case ZYGOTE_STANDS:
+        e->stands(e->arg, event->text);
+        break;
+    case ZYGOTE_FAILED:
+        fork_fail(self, event->text);
+        break;
+    case ZYGOTE_FORKED:
+        self->workers[event->worker].pid = event->pid;
+        fork_answered(self);
+        break;
+    case ZYGOTE_NOT_FORKED:
+        fork_on_not_forked(self, event);
+        break;
+    case ZYGOTE_GONE:
+        fork_on_gone(self, event);
+        break;
+    case ZYGOTE_PONG:
+        self->last_pong_us = loop_now_us(self->loop);
+    }
+}
+
 static void fork_on_zygote(void *arg, uint32_t events)
 {
     struct runner_fork *self = arg;
     struct zygote_event *event = mem_new(sizeof *event);
     int got;
     (void)events;
-    while ((got = zygote_next(self->zygote, event)) > 0) {
-        if (event->kind == ZYGOTE_STANDS)
-            self->runner.events.stands(self->runner.events.arg, event->text);
-        else if (event->kind == ZYGOTE_FAILED)
-            fork_fail(self, event->text);
-        else if (event->kind == ZYGOTE_FORKED) {
-            self->workers[event->worker].pid = event->pid;
-            fork_answered(self);
-        } else if (event->kind == ZYGOTE_GONE)
-            fork_on_gone(self, event);
-        else if (event->kind == ZYGOTE_PONG)
-            self->last_pong_us = loop_now_us(self->loop);
-    }
+    while ((got = zygote_next(self->zygote, event)) > 0)
+        fork_on_zygote_event(self, event);
     mem_free(event);
-    if (got < 0) {
-        loop_unwatch(self->loop, zygote_fd(self->zygote));
-        fork_fail(self, "the zygote, which holds Python and the workers, has died");
-    }
+    if (got < 0)
+        fork_on_zygote_dead(self);
+}
+
+/* What the zygote did not take at once leaves when it can. */
+static void fork_watch_zygote(struct runner_fork *self)
+{
+    bool writing = zygote_is_writing(self->zygote);
+    if (writing == self->zygote_writing || self->failed)
+        return;
+    self->zygote_writing = writing;
+    loop_watch(self->loop, zygote_fd(self->zygote), EPOLLIN | (writing ? EPOLLOUT : 0), fork_on_zygote, self);
 }
 
 static void fork_on_ping(void *arg)
@@ -378,32 +417,69 @@ static void fork_prepare(struct runner *runner, const struct runner_start *start
     parts_add_range(&self->setup, start->setup, (struct place){0, 0}, start->setup->length);
 }
 
-static void fork_worker(struct runner_fork *self, uint32_t index)
+/* The worker's page, mapped here; its descriptor. -1: err says why. */
+static int fork_make_page(struct worker *worker, struct err *err)
 {
-    struct worker *worker = &self->workers[index];
-    int pair[2], err_pipe[2], size = SOCKET_BUFFER;
-    fork_forget_process(worker);
-    int page = memfd_create("xse-worker", MFD_CLOEXEC);
-    if (page < 0 || ftruncate(page, sizeof *worker->page) || pipe2(err_pipe, O_CLOEXEC) ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-        struct err err;
-        err_set_errno(&err, "cannot make what a worker needs (its pipe, its page)");
-        fork_fail(self, err.text);
-        return;
+    int fd = memfd_create("xse-worker", MFD_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, "cannot make a worker's shared page");
+    void *page = MAP_FAILED;
+    if (ftruncate(fd, sizeof *worker->page) == 0)
+        page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        err_set_errno(err, "cannot map a worker's shared page");
+        close(fd);
+        return -1;
+    }
+    worker->page = page;
+    return fd;
+}
+
+/* Ours and the worker's ends. 0, or -1 and err: nothing is open. */
+static int fork_make_pipes(int pair[2], int err_pipe[2], struct err *err)
+{
+    int size = SOCKET_BUFFER;
+    if (pipe2(err_pipe, O_CLOEXEC))
+        return err_set_errno(err, "cannot make a worker's pipe for stderr");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        err_set_errno(err, "cannot make a worker's socket pair");
+        close(err_pipe[0]);
+        close(err_pipe[1]);
+        return -1;
     }
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    worker->page = mmap(NULL, sizeof *worker->page, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
-    assert(worker->page != MAP_FAILED);
-    worker->socket = pair[0];
-    worker->err = relay_new(self->loop, err_pipe[0], STDERR_FILENO);
-    loop_watch(self->loop, worker->socket, EPOLLIN, fork_on_socket, worker);
+    return 0;
+}
+
+static struct zygote_worker fork_place(const struct runner_fork *self, uint32_t index)
+{
     struct zygote_worker place = {
         .rank = self->rank, .worker = index, .node_index = self->first_in_node + index, .n_in_node = self->n_in_node};
     place.core_index = self->cores_alone ? index : place.node_index;
     place.n_on_cores = self->cores_alone ? self->n_workers : self->n_in_node;
     snprintf(place.block_id, sizeof place.block_id, "%s", self->block_id);
     snprintf(place.pool_id, sizeof place.pool_id, "%s", self->pool_id);
+    return place;
+}
+
+static void fork_worker(struct runner_fork *self, uint32_t index)
+{
+    struct worker *worker = &self->workers[index];
+    int pair[2], err_pipe[2];
+    struct err err;
+    fork_forget_process(worker);
+    int page = fork_make_page(worker, &err);
+    if (page < 0 || fork_make_pipes(pair, err_pipe, &err)) {
+        if (page >= 0)
+            close(page);
+        fork_fail(self, err.text);
+        return;
+    }
+    worker->socket = pair[0];
+    worker->err = relay_new(self->loop, err_pipe[0], STDERR_FILENO);
+    loop_watch(self->loop, worker->socket, EPOLLIN, fork_on_socket, worker);
+    struct zygote_worker place = fork_place(self, index);
     zygote_fork_worker(self->zygote, &place, &(struct zygote_fds){pair[1], page, self->out_pipe, err_pipe[1]});
     close(pair[1]);
     close(page);
@@ -493,6 +569,7 @@ static void fork_flush(struct runner *runner)
     for (uint32_t i = 0; i < self->n_workers; i++)
         if (self->workers[i].out.length && !self->workers[i].writing)
             fork_write(&self->workers[i]);
+    fork_watch_zygote(self);
 }
 
 static void fork_free(struct runner *runner)

@@ -34,19 +34,22 @@ struct zygote_fds { /* a worker's descriptors; the zygote gets copies */
     int socket, page, out, err;
 };
 
-enum zygote_event_kind { ZYGOTE_STANDS = 1, ZYGOTE_FAILED, ZYGOTE_FORKED, ZYGOTE_GONE, ZYGOTE_PONG };
+enum zygote_event_kind { ZYGOTE_STANDS = 1, ZYGOTE_FAILED, ZYGOTE_FORKED, ZYGOTE_NOT_FORKED, ZYGOTE_GONE, ZYGOTE_PONG };
 
 struct zygote_event {
     enum zygote_event_kind kind;
-    uint32_t worker; /* FORKED, GONE */
+    uint32_t worker; /* FORKED, NOT_FORKED, GONE */
     pid_t pid; /* FORKED, GONE */
     int status; /* GONE: as waitpid tells it */
-    char text[4096]; /* STANDS: Python's version. FAILED: why */
+    char text[4096]; /* STANDS: Python's version. FAILED, NOT_FORKED: why */
 };
 
+/* Nothing here blocks but zygote_end: what the zygote does not take at once is kept, and leaves with zygote_next. */
 struct zygote *zygote_start(const struct zygote_settings *settings, struct err *err);
 int zygote_fd(const struct zygote *zygote); /* readable: an event, or its end */
 int zygote_next(struct zygote *zygote, struct zygote_event *event); /* 1: an event; 0: none now; -1: it is dead */
+bool zygote_is_writing(const struct zygote *zygote); /* call zygote_next when its descriptor is writable, too */
+/* FORKED or NOT_FORKED will follow. The descriptors stay the caller's. */
 void zygote_fork_worker(struct zygote *zygote, const struct zygote_worker *worker, const struct zygote_fds *fds);
 void zygote_kill(struct zygote *zygote, uint32_t worker); /* with its process group */
 void zygote_ping(struct zygote *zygote); /* PONG says that it is not stopped */

@@ -89,6 +89,12 @@ int zygote_next(struct zygote *z, struct zygote_event *event)
     return 1;
 }
 
+bool zygote_is_writing(const struct zygote *z)
+{
+    (void)z;
+    return false;
+}
+
 void zygote_fork_worker(struct zygote *z, const struct zygote_worker *worker, const struct zygote_fds *fds)
 {
     struct process *p = &z->processes[worker->worker];
