@@ -66,7 +66,7 @@ struct link *link_open(const struct connect_file *file, int timeout_ms, struct l
     else
         err_set(err,
                 "cannot reach the interchange: nobody answers at its unix socket on this host, and it listens nowhere "
-                "else. It may have ended; for pools on other hosts give the executor an address=");
+                "else. It may have ended; for blocks on other hosts give the executor an address=");
     if (link->zlink) {
         link->endpoint = mem_text(zlink_endpoint(link->zlink));
         return link;

@@ -64,7 +64,7 @@ class Local:
 
 
 class Far:
-    """A connection by ZeroMQ over TCP, as pools of other hosts have it."""
+    """A connection by ZeroMQ over TCP, as blocks on other hosts have it."""
 
     context: zmq.Context[zmq.Socket[bytes]] | None = None
 

@@ -1,4 +1,4 @@
-"""Several hosts without a scheduler: mpiexec over ssh, and pools started by hand."""
+"""Several hosts without a scheduler: mpiexec over ssh, and blocks started by hand."""
 
 from __future__ import annotations
 

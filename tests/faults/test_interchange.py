@@ -1,4 +1,4 @@
-"""Row 10: the interchange is lost. Every open future says so, and pools end themselves."""
+"""Row 10: the interchange is lost. Every open future says so, and blocks end themselves."""
 
 from __future__ import annotations
 

@@ -182,8 +182,8 @@ def test_pools_may_be_started_by_hand_under_parsl(mpi: str, tmp_path: Path) -> N
     with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)) as dfk:
         future = python_app(abs)(-5)
         log = Path(dfk.run_dir) / "parsl.log"
-        (line,) = [x for x in log.read_text().splitlines() if "start pools with: " in x]
-        with subprocess.Popen(line.partition("start pools with: ")[2], shell=True, stdin=subprocess.DEVNULL) as pool:
+        (line,) = [x for x in log.read_text().splitlines() if "start blocks with: " in x]
+        with subprocess.Popen(line.partition("start blocks with: ")[2], shell=True, stdin=subprocess.DEVNULL) as pool:
             assert future.result(timeout=20) == 5
             executor.shutdown()
             assert pool.wait(20) == 0

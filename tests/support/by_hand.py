@@ -1,4 +1,4 @@
-"""An executor whose pools are started by hand and come by TCP, encrypted, as from another host."""
+"""An executor whose blocks are started by hand and come by TCP, encrypted, as from another host."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ByHand:
         self.pools: list[subprocess.Popen[bytes]] = []
 
     def connect_file(self, block: str | None = None) -> Path:
-        """Of this block, with a key of its own; of pools started by hand, without one."""
+        """Of this block, with a key of its own; of blocks started by hand, without one."""
         name = "pool.connect" if block is None else f"block-{block}.connect"
         path = self.directory / "blocks" / name
         if not path.exists():

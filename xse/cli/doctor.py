@@ -30,7 +30,7 @@ checks, in the order in which they would hurt:
   sockets      a directory for unix sockets and connect files
   memory       shared memory for large arguments and results, and its room
   descriptors  the limit of open files
-  addresses    what ExtremeScaleExecutor offers to pools of other hosts when it is given no address=
+  addresses    what ExtremeScaleExecutor offers to blocks on other hosts when it is given no address=
   Parsl        whether it is there, and fits
   a task       one is run in a pool of one worker, and answered
 
@@ -46,7 +46,7 @@ environment:
 
 examples:
   xse doctor
-  xse doctor --address 10.1.2.3                        as for pools of other hosts, by encrypted TCP
+  xse doctor --address 10.1.2.3                        as for blocks on other hosts, by encrypted TCP
   xse doctor --launch-cmd "srun -n 2 --mpi=pmi2" --address 10.1.2.3
                                                        within a job: pools on its nodes
 """

@@ -78,7 +78,7 @@ class Descriptors:
 
 @dataclass(frozen=True)
 class Addresses:
-    """That ExtremeScaleExecutor offers to pools of other hosts when it is given none. None: there is no psutil."""
+    """That ExtremeScaleExecutor offers to blocks on other hosts when it is given none. None: there is no psutil."""
 
     offered: tuple[str, ...] | None
 

@@ -2,7 +2,7 @@
 
 It reads, tells the core, and does what the core says. It sleeps in one poll, and ends with its executor: when the
 executor's socket closes, when the process that started it is gone, or when it is asked to. SIGTERM ends it alone, as
-SIGKILL would: the executor's futures say so, and pools see their sockets close.
+SIGKILL would: the executor's futures say so, and blocks see their sockets close.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where pools of other hosts may reach this one. Needs psutil, which Parsl brings."""
+"""Where blocks on other hosts may reach this one. Needs psutil, which Parsl brings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ExtremeScaleExecutor: Parsl over MPI pools. The only file, beside ``parsl_codec``, that imports Parsl."""
+"""ExtremeScaleExecutor: Parsl over MPI. The only file, beside ``parsl_codec``, that imports Parsl."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ GRACE_MS, STOP_S = 1000, 1.0  # for what runs in a block that is scaled in, as a
 
 
 class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInformation):
-    """Runs Parsl's tasks in MPI pools: one MPI job a block, one connection a block, workers forked on each node.
+    """Runs Parsl's tasks over MPI: one MPI job a block, one connection a block, workers forked on each node.
 
     Positional arguments are those of Parsl 1.2.0's executor of this name; keyword-only ones those of today's
     HighThroughputExecutor, with the same meaning, and our own. docs/guide/options.md describes each.
@@ -315,8 +315,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.initialize_scaling()
         if not self.managed:
             connect = self._write_connect_file(None)
-            logger.info("managed=False: start pools with: %s", self._command(None))
-            logger.info("the connect file for pools that are started by hand is %s", connect)
+            logger.info("managed=False: start blocks with: %s", self._command(None))
+            logger.info("the connect file for blocks that are started by hand is %s", connect)
 
     def _pickled_log_config(self) -> str:
         """Of Config(initialize_logging=...), where the user gave one: the interchange's log is written by it."""
@@ -469,7 +469,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         return path
 
     def _new_keys(self, block_id: str | None) -> BlockKeys | None:
-        """The block's own, known to the interchange before the pool comes with it; pools started by hand share one."""
+        """The block's own, known to the interchange before the pool comes with it; blocks started by hand share one."""
         if self._keys is None:
             return None
         keys = new_block_keys(self._keys)
@@ -519,7 +519,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
     def _get_launch_command(self, block_id: str) -> str:
         if not self.managed:
-            raise ScalingFailed(self, "managed=False: pools are started by hand")
+            raise ScalingFailed(self, "managed=False: blocks are started by hand")
         self._write_connect_file(block_id)
         return launch.in_a_script(self._record_path(block_id)) + self._command(block_id)
 

@@ -46,7 +46,7 @@ class PoolExecutor(Executor):
     ``ranks``: MPI ranks that share the workers out evenly; one rank a node is best.
     ``mpi_launcher``: ``auto`` or ``mpiexec`` (the one of the MPI that xse-pool was built with), or ``srun``.
     ``launch_cmd``: words to put before ``xse-pool ...`` in place of a launcher of ours; a shell command.
-    ``address``: an address of this host at which pools on other hosts reach it, encrypted. By default there is none,
+    ``address``: an address of this host at which blocks on other hosts reach it, encrypted. By default there is none,
     and the pool comes by a unix socket.
     ``run_dir``: with ``address``, a directory that all hosts of the pool see; by default ``~/.xse``.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
@@ -116,7 +116,7 @@ class PoolExecutor(Executor):
         self._ended = threading.Event()
         keys = new_server_keys() if address else None
         scratch = make_scratch()
-        # Pools of other hosts must see their connect file.
+        # Blocks on other hosts must see their connect file.
         shared = make_shared(run_dir) if address else scratch
         # With an address bytes may leave the host, and all that the pool is sent is encrypted.
         in_memory = None if address else make_directory()

@@ -20,7 +20,7 @@ class Config:
 
     name: ClassVar[str] = "config"
     run_id: str
-    local_path: str  # unix socket for pools of this host; "": none
+    local_path: str  # unix socket for blocks on this host; "": none
     xse_version: str
     python_version: str
     parent_pid: int  # it ends with this process; 0: only with its socket

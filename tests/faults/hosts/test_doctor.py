@@ -1,4 +1,4 @@
-"""Row 12: a user tries the line that is to start pools on other hosts, before a script does."""
+"""Row 12: a user tries the line that is to start blocks on other hosts, before a script does."""
 
 from __future__ import annotations
 

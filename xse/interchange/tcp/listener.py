@@ -1,4 +1,4 @@
-"""The TCP listener for pools of other hosts: ZeroMQ over TCP, encrypted and authenticated by CURVE."""
+"""The TCP listener for blocks on other hosts: ZeroMQ over TCP, encrypted and authenticated by CURVE."""
 
 from __future__ import annotations
 
