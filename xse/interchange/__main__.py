@@ -1,4 +1,4 @@
-"""``python -m xse.interchange``: the executor starts it, a socket as its stdin; the first message configures it."""
+"""``python -m xse.interchange``: started by the executor with a socket as stdin. The first message configures it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from xse.interchange.log import BoundedLog, tell
+from xse.interchange.log import BoundedLog, report
 from xse.interchange.loop import Interchange
 from xse.wire import commands
 from xse.wire import messages as wire
@@ -34,8 +34,8 @@ def _log(config: commands.Config) -> None:
             handler = BoundedLog(path)
         else:
             level = logging.WARNING
-    except OSError as e:  # the work goes on without a log
-        tell(path, e)
+    except OSError as e:  # work without a log
+        report(path, e)
         level = logging.WARNING
     form = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
     handler.setFormatter(logging.Formatter(form, "%Y-%m-%d %H:%M:%S"))
@@ -43,7 +43,7 @@ def _log(config: commands.Config) -> None:
 
 
 def _log_as_parsl_says(config: commands.Config, level: int) -> None:
-    from xse.functions import payload  # the executor's own pickle; nothing that a pool says is unpickled here
+    from xse.functions import payload  # the executor's own pickle; nothing that a block sends is unpickled here
 
     ours = logging.getLogger("xse")
     ours.parent = logging.getLogger("parsl")  # where a LogConfig listens
@@ -53,13 +53,13 @@ def _log_as_parsl_says(config: commands.Config, level: int) -> None:
 
 
 def _allow_many_connections() -> None:
-    """Each block is a descriptor, and 1,024 is what most systems let a process have unless it asks for more."""
+    """Raise the soft limit of open files to the hard one. Each block is a descriptor; the usual soft limit is 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _first_messages(client: Stream) -> list[tuple[bytes, Frames]]:
-    """Waits for the first; others may have come with it."""
+    """Wait for the first message. Returns it with those that arrived together with it. Raises ValueError at the end."""
     while not client.ended:
         select.select([client], [], [])
         messages = client.receive()
@@ -69,7 +69,7 @@ def _first_messages(client: Stream) -> list[tuple[bytes, Frames]]:
 
 
 def _config(head: bytes, payload: Frames) -> commands.Config:
-    """Raises ValueError when that is not what it is."""
+    """Read the configuration. Raises ValueError if the message is anything else."""
     wire.decode(head, payload.length)
     return commands.loads(bytes(payload.one(0, payload.length)), commands.Config)
 
@@ -94,7 +94,7 @@ def main() -> int:
     finally:
         for directory in config.scratch_dirs:
             shutil.rmtree(directory, ignore_errors=True)
-    if interchange.terminated:  # whoever waits for this process sees it die of the signal, as if it had not been caught
+    if interchange.terminated:  # the parent sees a process that SIGTERM has killed
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     return 0

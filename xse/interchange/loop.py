@@ -1,8 +1,9 @@
 """The event loop of the interchange: sockets, clock and process around ``core``. One thread, no decisions.
 
-It reads, tells the core, and does what the core says. It sleeps in one poll, and ends with its executor: when the
-executor's socket closes, when the process that started it is gone, or when it is asked to. SIGTERM ends it alone, as
-SIGKILL would: the executor's futures say so, and blocks see their sockets close.
+The loop reads messages, passes them to the core, and carries out the core's effects. It sleeps in one epoll. The
+interchange ends with its executor: when the executor's socket closes, when the executor's process is gone, or when the
+executor asks. SIGTERM ends the interchange alone, as SIGKILL would: the executor's futures fail with InterchangeLost,
+and blocks see their sockets close.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ from xse.wire.stream import Stream, read_buffer
 
 logger = logging.getLogger(__name__)
 
-AT_A_TIME = 64  # messages of TCP connections, or connections that came or went, before others have their turn
-STOP_TIMEOUT_S = 2.0  # for pools to say BYE when the executor is gone; for the executor to read the last it is told
-LAST_WORDS_S = (
-    1.0  # of a pool whose connection has ended, while so much comes from others that there is always more to read
-)
+AT_A_TIME = 64  # TCP messages, or connections that opened or closed, before other sockets have their turn
+STOP_TIMEOUT_S = 2.0  # for blocks to send BYE after the executor is gone; for the executor to read our last message
+#: A closed TCP connection may have messages that were not read yet. While other connections always have more to read,
+#: the block counts as lost after this time.
+UNREAD_S = 1.0
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Interchange:
-    """``run`` returns when it is over; ``terminated`` then says whether it was by SIGTERM. ``client``: the executor's
-    socket."""
+    """The loop around one ``core.Core``.
+
+    ``client`` is the stream to the executor. ``run`` returns when the interchange is over; ``terminated`` then says
+    whether SIGTERM ended it.
+    """
 
     def __init__(self, config: commands.Config, client: Stream) -> None:
         self._config = config
@@ -52,20 +56,20 @@ class Interchange:
         )
         self._local_listener: socket.socket | None = None
         self._tcp_listener: Listener | None = None
-        self._pools: dict[int, Stream] = {}  # of this host, by descriptor
+        self._local_blocks: dict[int, Stream] = {}  # connections from this host, by descriptor
         self._buffer = read_buffer()
-        self._ended: dict[Peer, float] = {}  # of other hosts: connections that have ended, and since when
-        self._writing: set[int] = set()  # streams with something that waits
-        self._lifelines: list[int] = []  # descriptors that become readable when the executor has ended
-        self._signals = -1  # and this one by SIGTERM
+        self._ended: dict[Peer, float] = {}  # TCP connections that have closed, and when
+        self._writing: set[int] = set()  # descriptors of streams with bytes to send
+        self._lifelines: list[int] = []  # descriptors that become readable when the executor ends
+        self._signals = -1  # a descriptor that becomes readable at SIGTERM
         self.terminated = False
-        self._poll = select.epoll()  # poll would look at each of thousands of blocks in each turn
+        self._poll = select.epoll()  # poll(2) would look at thousands of blocks in each turn
         self._end_by: float | None = None
 
     # ---- opening
 
     def _open(self) -> list[int]:
-        """Listen. Returns the TCP ports. Raises PortError."""
+        """Listen on the unix socket and, with addresses, on TCP. Returns the TCP ports. Raises PortError."""
         if self._config.local_path:
             self._local_listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             self._local_listener.bind(self._config.local_path)
@@ -82,8 +86,10 @@ class Interchange:
         return self._tcp_listener.ports if self._tcp_listener else []
 
     def _watch_lifelines(self) -> None:
-        """The client's socket ends with the executor, unless a child that it forked still holds it; so we ask for the
-        executor by its number as well, where the kernel can (Linux 5.3)."""
+        """Watch for the end of the executor: by its socket, and by its pid where the kernel can (Linux 5.3).
+
+        The socket alone is not enough: a child that the executor forked may still hold it.
+        """
         self._lifelines = [self._client.fileno()]
         if self._config.parent_pid:
             try:
@@ -103,7 +109,7 @@ class Interchange:
         self._stop()
 
     def _terminate(self) -> None:
-        """At once: were blocks stopped first, their ends would be told as if they had been lost, and launched anew."""
+        """End at once. If we stopped the blocks first, Parsl would see them end and launch new ones."""
         logger.warning("terminated signal=SIGTERM")
         self.terminated = True
         self._end_by = time.monotonic()
@@ -147,8 +153,8 @@ class Interchange:
             self._poll.modify(stream, _IN)
 
     def _forget(self, peer: core.Peer) -> None:
-        if isinstance(peer, Stream) and peer.fileno() in self._pools:
-            del self._pools[peer.fileno()]
+        if isinstance(peer, Stream) and peer.fileno() in self._local_blocks:
+            del self._local_blocks[peer.fileno()]
             self._writing.discard(peer.fileno())
             self._poll.unregister(peer)
             peer.close()
@@ -183,18 +189,18 @@ class Interchange:
         for _ in range(AT_A_TIME):
             try:
                 sock, _ = self._local_listener.accept()
-            except OSError:  # no more, or gone again
+            except OSError:  # no more connections, or this one has closed
                 return
             _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if uid != os.geteuid():  # its directory is ours alone; so this is somebody whom no directory keeps out
+            if uid != os.geteuid():  # only root can pass our private directory
                 logger.warning("peer_refused from='this host' reason='user %d, not ours'", uid)
                 sock.close()
                 continue
             stream = Stream(sock, self._buffer)
-            self._pools[stream.fileno()] = stream
+            self._local_blocks[stream.fileno()] = stream
             self._poll.register(stream, _IN)
 
-    def _from_local_pool(self, stream: Stream) -> None:
+    def _from_local_block(self, stream: Stream) -> None:
         try:
             for head, payload in stream.receive():
                 self._take(stream, wire.decode(head, payload.length), payload)
@@ -208,11 +214,11 @@ class Interchange:
                 self._forget(stream)
 
     def _from_tcp(self, listener: Listener) -> None:
-        """The end of a connection is told beside its messages: what it said before is read first."""
+        """Read TCP messages, then report connections that closed: what they sent before is read first."""
         now = time.monotonic()
         for peer in listener.ended(AT_A_TIME):
             self._ended.setdefault(peer, now)
-        over = [peer for peer, since in self._ended.items() if now - since > LAST_WORDS_S]
+        over = [peer for peer, since in self._ended.items() if now - since > UNREAD_S]
         for _ in range(AT_A_TIME):
             received = listener.receive()
             if received is None:
@@ -224,21 +230,21 @@ class Interchange:
                     raise wire.WireError("SHORT", "no frame at all")
                 message = wire.decode(head.buffer, payload.length)
                 if isinstance(message, wire.Register):
-                    for other in listener.ended():  # whose descriptor may be this one's now
+                    for other in listener.ended():  # the descriptor may be reused for this connection
                         self._ended.setdefault(other, now)
                     listener.remember(peer, head)
                 self._take(peer, message, payload)
             except wire.WireError as e:
                 self._bad(peer, address_of(head), e)
                 if head is not None:
-                    listener.send(peer, [wire.Stop(now=True).head()])  # should it be a pool of ours
-                    listener.shut_out(peer, head)
+                    listener.send(peer, [wire.Stop(now=True).head()])  # in case it is a block of this run
+                    listener.exclude(peer, head)
         for peer in over:
             del self._ended[peer]
             self._core.on_lost(peer, "its connection has ended")
 
     def _bad(self, peer: core.Peer, address: str, error: wire.WireError) -> None:
-        """Bytes that are no message end their connection, and nothing else."""
+        """A peer that sends bytes that are no message loses its connection. Nothing else is affected."""
         logger.warning("message_bad from=%s error=%s", address, error)
         self._core.on_lost(peer, f"it sent bytes that are no message ({error})")
         self._forget(peer)
@@ -266,18 +272,18 @@ class Interchange:
             case wire.Heartbeat():
                 pass
             case _:
-                self._core.on_lost(peer, f"it sent {message.type.name}, which no pool may")
+                self._core.on_lost(peer, f"it sent {message.type.name}, which no block may send")
 
     # ---- the loop
 
     def run(self, early: list[tuple[bytes, Frames]]) -> None:
-        """Until it is over. ``early``: what came with the configuration."""
+        """Run until the interchange is over. ``early``: messages that arrived together with the configuration."""
         try:
             ports = self._open()
         except PortError as e:
-            self._tell(commands.CannotListen(str(e)))
+            self._send_event(commands.CannotListen(str(e)))
             return
-        self._tell(commands.Listening(ports))
+        self._send_event(commands.Listening(ports))
         self._from_client(early)
         logger.info("listening path=%s ports=%s", self._config.local_path, ports)
         try:
@@ -288,11 +294,11 @@ class Interchange:
             logger.info("over")
 
     def _turn(self) -> None:
-        for fd, events in self._poll.poll(self._patience_s()):
+        for fd, events in self._poll.poll(self._poll_timeout_s()):
             if fd == self._client.fileno():
                 self._serve(self._client, events)
-            elif fd in self._pools:
-                self._serve(self._pools[fd], events)
+            elif fd in self._local_blocks:
+                self._serve(self._local_blocks[fd], events)
             elif self._local_listener and fd == self._local_listener.fileno():
                 self._accept()
             elif fd == self._signals:
@@ -313,20 +319,20 @@ class Interchange:
             if stream is self._client:
                 self._from_client(stream.receive())
             else:
-                self._from_local_pool(stream)
+                self._from_local_block(stream)
 
-    def _patience_s(self) -> float:
+    def _poll_timeout_s(self) -> float:
         if self._core.unsettled or self._ended or (self._tcp_listener and self._tcp_listener.readable()):
             return 0
         until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
         return max(0.0, until - time.monotonic())
 
-    def _tell(self, event: commands.Event) -> None:
+    def _send_event(self, event: commands.Event) -> None:
         data = commands.dumps(event)
         self._send(self._client, [wire.Event(len(data)).head(), data])
 
     def _let_client_read(self) -> None:
-        """What it was told last, the answer to its Shutdown, may wait behind much else."""
+        """Wait until the client has read our last message, the reply to Shutdown, for STOP_TIMEOUT_S at most."""
         until = time.monotonic() + STOP_TIMEOUT_S
         poll = select.poll()
         poll.register(self._client, select.POLLOUT)
@@ -335,7 +341,7 @@ class Interchange:
 
     def _close(self) -> None:
         self._let_client_read()
-        for stream in self._pools.values():
+        for stream in self._local_blocks.values():
             stream.close()
         if self._local_listener:
             self._local_listener.close()
@@ -344,7 +350,7 @@ class Interchange:
 
 
 def _signal_pipe() -> int:
-    """A descriptor that becomes readable when SIGTERM comes. SIGINT is for the script, which tells us."""
+    """Returns a descriptor that becomes readable at SIGTERM. SIGINT is ignored: the script gets it and stops us."""
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

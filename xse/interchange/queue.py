@@ -1,7 +1,7 @@
-"""Tasks that wait, as they came: whole messages, cut where a block's credit ends. Pure; never looks into a payload.
+"""The queue of waiting tasks: whole messages, cut where a block's credit ends. Pure; never looks into a payload.
 
-Messages of few tasks that wait one behind the other are put into one: each takes more than a kilobyte, and a script
-that submits no faster than we read makes a message for each task.
+Consecutive small messages are merged. Each message takes more than a kilobyte, and a script that submits no faster than
+the interchange reads makes one message for each task.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from itertools import accumulate
 from xse.wire import messages as wire
 from xse.wire.frames import Frames, joined
 
-FEW = 32  # ids that are looked for one by one in a message of thousands
-SMALL_TASKS, SMALL_BYTES = 32, 4096  # a message of no more is put behind the last one's tasks,
-MOST_TASKS, MOST_BYTES = 1024, 256 << 10  # until that one has so many, or so much payload
+FEW = 32  # ids: so many are searched one by one in a message of thousands; more are looked up in a set
+SMALL_TASKS, SMALL_BYTES = 32, 4096  # a message up to this size is appended to the one before it,
+MOST_TASKS, MOST_BYTES = 1024, 256 << 10  # until the merged message has this size
 
 
 class Piece:
-    """Tasks ``start`` to ``stop`` of one message, all of one run. ``at``: where the arguments begin in its payload."""
+    """Tasks ``start`` to ``stop`` of one message, all of one run.
+
+    ``at`` is the byte in the message's payload where their arguments begin.
+    """
 
     __slots__ = ("at", "function", "message", "run", "start", "stop")
 
@@ -59,18 +62,18 @@ class Arrived:
     def __init__(self, tasks: wire.Tasks, payload: Frames) -> None:
         self.tasks = tasks
         self.payload = payload
-        self._ends: list[int] | None = None  # of the functions; made when it is cut
-        self._bounds: tuple[int, int] | None = None  # of its ids; found when somebody cancels
+        self._ends: list[int] | None = None  # byte where each function ends in the payload; made on demand
+        self._bounds: tuple[int, int] | None = None  # lowest and highest id; made on demand, for cancellation
 
     def function(self, index: int) -> list[memoryview]:
-        """The bytes of one of its functions."""
+        """The bytes of one function of the message."""
         if self._ends is None:
             self._ends = list(accumulate(f.length for f in self.tasks.functions))
         end = self._ends[index]
         return self.payload.cut(end - self.tasks.functions[index].length, end)
 
     def bounds(self) -> tuple[int, int]:
-        """Its lowest id and its highest."""
+        """The lowest and the highest id."""
         if self._bounds is None:
             self._bounds = min(self.tasks.ids), max(self.tasks.ids)
         return self._bounds
@@ -92,8 +95,9 @@ class Arrived:
         return pieces
 
 
-class Gathered(Arrived):
-    """Small messages of one function and the same options, as one. ``add`` until ``close``; only then to be read."""
+class Merged(Arrived):
+    """Small messages of one function and the same options, merged. ``add`` until ``close``; read only after
+    ``close``."""
 
     __slots__ = ("_bytes", "is_open")
 
@@ -104,7 +108,7 @@ class Gathered(Arrived):
         self.is_open = True
 
     def add(self, other: Arrived) -> bool:
-        """Its tasks, behind ours. False: that would be too much."""
+        """Append the tasks of ``other``. Returns False if the merged message would be too large."""
         tasks, payload = other.tasks, other.payload
         if len(self.tasks.ids) + len(tasks.ids) > MOST_TASKS or len(self._bytes) + payload.length > MOST_BYTES:
             return False
@@ -126,11 +130,11 @@ def _is_small(message: Arrived) -> bool:
 
 
 class Queue:
-    """What waits: lower priority numbers first, and first come, first served among equals."""
+    """Waiting tasks. Lower priority numbers go first; first come, first served among equals."""
 
     def __init__(self) -> None:
         self._by_priority: dict[int, deque[Piece]] = {}
-        self._priorities: list[int] = []  # sorted; those that have pieces
+        self._priorities: list[int] = []  # sorted; priorities that have pieces
         self._n = 0
 
     def __len__(self) -> int:
@@ -145,9 +149,9 @@ class Queue:
         return line
 
     def add(self, message: Arrived) -> None:
-        """At the end of its priority."""
+        """Put tasks at the end of their priority."""
         self._n += len(message.tasks.ids)
-        if self._n > len(message.tasks.ids) and self._gather(message):
+        if self._n > len(message.tasks.ids) and self._merge(message):
             return
         for piece in message.pieces():
             line = self._line(piece.run.priority)
@@ -155,8 +159,8 @@ class Queue:
                 _close(line[-1])
             line.append(piece)
 
-    def _gather(self, message: Arrived) -> bool:
-        """Put it into the one before it, if both are small and alike."""
+    def _merge(self, message: Arrived) -> bool:
+        """Merge the message into the one before it, if both are small and alike. Returns whether it did."""
         run = message.tasks.runs[0]
         line = self._by_priority.get(run.priority)
         if not line or not _is_small(message):
@@ -165,23 +169,23 @@ class Queue:
         before = last.message
         if before.tasks.functions != message.tasks.functions or not _same_run(last.run, run):
             return False
-        if not (isinstance(before, Gathered) and before.is_open):
+        if not (isinstance(before, Merged) and before.is_open):
             if not _is_small(before) or len(last) < len(before.tasks.ids):
                 return False
-            before = last.message = Gathered(before)
+            before = last.message = Merged(before)
         if not before.add(message):
             return False
         last.stop = len(before.tasks.ids)
         return True
 
     def give_back(self, message: Arrived) -> None:
-        """At the front of its priority: these have waited already."""
+        """Put tasks at the front of their priority: they have waited before."""
         for piece in reversed(message.pieces()):
             self._line(piece.run.priority).appendleft(piece)
         self._n += len(message.tasks.ids)
 
     def take(self, n: int) -> list[Piece]:
-        """The next n tasks, or as many as there are."""
+        """Take the next ``n`` tasks, or as many as there are."""
         taken: list[Piece] = []
         while n and self._priorities:
             line = self._by_priority[self._priorities[0]]
@@ -198,7 +202,7 @@ class Queue:
         return taken
 
     def remove(self, ids: Iterable[int]) -> list[int]:
-        """Take these out, wherever they wait. Returns those that did. Asks each piece whether it may have them."""
+        """Remove tasks by id, wherever they wait. Returns the ids that were found. Visits each piece once."""
         wanted = sorted(set(ids))
         removed: list[int] = []
         for priority in list(self._priorities):
@@ -222,13 +226,13 @@ class Queue:
 
 
 def _close(piece: Piece) -> None:
-    """To be done before it is looked into. Only the last of a line can be open."""
-    if isinstance(piece.message, Gathered) and piece.message.is_open:
+    """Close a merged message before it is read. Only the last piece of a priority can be open."""
+    if isinstance(piece.message, Merged) and piece.message.is_open:
         piece.message.close()
 
 
 def _positions(piece: Piece, wanted: list[int]) -> list[int]:
-    """Where in its message it has these ids, those that it has."""
+    """The positions in the message of those of the ``wanted`` ids that the piece has."""
     ids = piece.message.tasks.ids
     if len(wanted) > FEW:
         among = set(wanted)
@@ -241,7 +245,7 @@ def _positions(piece: Piece, wanted: list[int]) -> list[int]:
 
 
 def _without(piece: Piece, positions: list[int]) -> list[Piece]:
-    """What is left of it, in as few pieces as it falls into."""
+    """What remains of the piece without the tasks at these positions."""
     left = []
     for position in positions:
         if position > piece.start:
@@ -254,8 +258,8 @@ def _without(piece: Piece, positions: list[int]) -> list[Piece]:
 
 
 def to_message(pieces: list[Piece]) -> tuple[wire.Tasks, list[wire.Buffer]]:
-    """Pieces as one TASKS message: each function once, payload in few frames."""
-    if len(pieces) == 1 and len(pieces[0]) == len(pieces[0].message.tasks.ids):  # as it came
+    """One TASKS message of these pieces: each function once, the payload in few frames."""
+    if len(pieces) == 1 and len(pieces[0]) == len(pieces[0].message.tasks.ids):  # unchanged
         message = pieces[0].message
         return message.tasks, joined(message.payload.cut(0, message.payload.length))
     index: dict[tuple[bytes, int], int] = {}

@@ -1,7 +1,7 @@
 """Messages over a unix stream socket: one after the other, each a head and its payload, as they lie on the wire.
 
-Executor, interchange and the blocks on its own host speak this way: a hop costs one wake-up, where one over ZeroMQ costs
-three (docs/decisions/0001). The end of the connection is the end of the peer. Nothing here blocks.
+Executor, interchange and the blocks on its own host speak this way: a hop costs one wake-up, where one over ZeroMQ
+costs three (docs/decisions/0001). The end of the connection is the end of the peer. Nothing here blocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""xse's PoolExecutor: by a unix socket, as it comes on one host, and by encrypted TCP, as blocks on other hosts come."""
+"""xse's PoolExecutor: by a unix socket, as it comes on one host, and by encrypted TCP, as blocks on other hosts
+come."""
 
 from __future__ import annotations
 

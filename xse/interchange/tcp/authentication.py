@@ -1,4 +1,4 @@
-"""Who may connect: ZeroMQ's authentication (ZAP, rfc.zeromq.org/spec/27). Only pools that hold a key of this run."""
+"""Authentication of TCP connections by ZeroMQ's ZAP (rfc.zeromq.org/spec/27): only blocks with a key of this run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from zmq.utils import z85
 
 
 class Authenticator:
-    """Answers libzmq's question for each new CURVE connection. ``socket`` is to be polled; ``refused`` is told the
-    address of whoever holds no key. Whose key it is, is in each message of the connection (its User-Id)."""
+    """Answers libzmq's authentication request for each new CURVE connection.
+
+    ``socket`` is to be polled. ``refused`` is called with the address of each peer whose key is not of this run. libzmq
+    adds the owner of the key, a block id, to each message of the connection (its User-Id).
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], refused: Callable[[str], None]) -> None:
         self._owners: dict[bytes, bytes] = {}  # by public key: the block
@@ -20,11 +23,11 @@ class Authenticator:
         self.socket.bind("inproc://zeromq.zap.01")
 
     def admit(self, block_id: str, public_key: str) -> None:
-        """Who has the secret of this key may come, and is this block. Raises ValueError for what is no key."""
+        """Accept this public key, as this block. Raises ValueError if ``public_key`` is no Z85 key."""
         self._owners[z85.decode(public_key)] = block_id.encode()
 
     def answer_all(self) -> None:
-        """Every question that is there."""
+        """Answer every request that has arrived."""
         while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
             self._answer()
 
@@ -44,5 +47,5 @@ class Authenticator:
 
 
 def without_mapping(address: str) -> str:
-    """An IPv4 address that came to an IPv6 socket, as people know it."""
+    """The IPv4 address without the prefix that an IPv6 socket adds (``::ffff:``)."""
     return address.removeprefix("::ffff:")

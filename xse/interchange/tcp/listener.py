@@ -26,21 +26,22 @@ logger = logging.getLogger(__name__)
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
 
-SKIPPED_AT_A_TIME = 64  # messages of who is shut out, before others have their turn
-HANDSHAKE_TIMEOUT_S = 10  # for a connection to prove who it is; then it is cut
-#: Connections that have not proved who they are: one more, and the oldest of them is cut.
+SKIPPED_AT_A_TIME = 64  # messages of excluded peers that are skipped before other sockets have their turn
+HANDSHAKE_TIMEOUT_S = 10  # for a connection to authenticate; then it is closed
+#: Connections that may be unauthenticated at a time. One more, and the oldest of them is closed.
 MOST_SILENT = 1024
-#: What a connection says before it proves who it is: a greeting, and with CURVE its HELLO (rfc.zeromq.org/spec/23, 26).
+#: Bytes that a connection sends before it authenticates: a greeting, and with CURVE HELLO (rfc.zeromq.org/spec/23, 26).
 GREETING, HELLO = 64, 202  # bytes
-#: The largest frame: an item with what CURVE adds to it. Who sends more is cut off before it takes memory.
+#: The largest frame: an item with what CURVE adds to it. libzmq closes a connection that announces more, before it
+#: allocates memory.
 MAX_FRAME = wire.MAX_ITEM + (1 << 20)
 
-#: What libzmq is to tell of. Not HANDSHAKE_FAILED_PROTOCOL: libzmq 4.3.5 loses its error number by telling, and then
-#: leaves a connection whose frames were replayed or altered open and deaf, where it would cut it.
+#: Events that libzmq reports. Not HANDSHAKE_FAILED_PROTOCOL: when libzmq 4.3.5 reports that one, it loses the error
+#: number, and does not close a connection whose frames were replayed or altered.
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
-# As numbers: to look up and combine members of an enum costs more than a call of libzmq.
+# Plain numbers: to look up and combine enum members costs more than a call of libzmq.
 _NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 _ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 _POLLIN = int(zmq.POLLIN)
@@ -51,21 +52,21 @@ class PortError(Exception):
 
 
 class TakenError(PortError):
-    """This port is somebody else's; another may be free."""
+    """Another program uses this port; another port may be free."""
 
 
 _EVENT = struct.Struct("=HI")  # kind, value: a descriptor or an error number
 
 
 class Peer(NamedTuple):
-    """A connection: the ROUTER's name for it, and the block whose key it has proved to hold ("": any block's)."""
+    """A connection: the ROUTER's name for it, and the block whose key it authenticated with ("": the shared key)."""
 
     identity: bytes
     owner: str
 
 
 class Listener:
-    """A ROUTER. ``ended`` tells whose connection has ended."""
+    """A ROUTER socket that authenticates its peers. ``ended`` yields those whose connection has closed."""
 
     def __init__(self, config: commands.Config) -> None:
         """Raises PortError."""
@@ -74,25 +75,29 @@ class Listener:
         self._refusals = {logging.WARNING: Refusals(), logging.INFO: Refusals()}
         self._authenticator = Authenticator(self._context, self._keyless) if config.server_key else None
         self._socket: Socket = self._context.socket(zmq.ROUTER)
-        self._socket.linger = 500  # a STOP may still leave when we end
-        self._socket.sndhwm = self._socket.rcvhwm = 0  # credit bounds what is under way; a full ROUTER would drop
+        self._socket.linger = 500  # milliseconds, so that a last STOP is still sent
+        self._socket.sndhwm = self._socket.rcvhwm = (
+            0  # credit limits the tasks in flight; a full ROUTER would drop messages
+        )
         self._socket.router_mandatory = True
         self._socket.ipv6 = True
         self._socket.set(zmq.TCP_KEEPALIVE, 1)
         self._socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_S * 1000)
         self._socket.maxmsgsize = MAX_FRAME
-        self._socket.set(zmq.BACKLOG, 4096)  # beyond it the kernel lets a pool knock again after a second
+        self._socket.set(
+            zmq.BACKLOG, 4096
+        )  # beyond it the kernel drops the connection attempt, which is repeated after a second
         if config.server_key:
             self._socket.curve_server = True
             self._socket.curve_secretkey = config.server_secret.encode()
             self._socket.curve_publickey = config.server_key.encode()
         self._monitor = self._socket.get_monitor_socket(EVENTS)
         self._pending = PendingConnections(MOST_SILENT, GREETING + HELLO if config.server_key else GREETING)
-        self._peers: dict[int, Peer] = {}  # by the connection's descriptor; those that registered or were shut out
-        self._descriptors: dict[Peer, int] = {}  # and the other way round
-        self._shut_out: set[Peer] = set()
-        self._n_keyless: Counter[str] = Counter()  # by address: told, and their connection has not ended yet
-        self._speechless = False  # the connection whose end comes next has not said who it is
+        self._peers: dict[int, Peer] = {}  # by descriptor: connections that registered or are excluded
+        self._descriptors: dict[Peer, int] = {}  # the inverse of _peers
+        self._excluded: set[Peer] = set()
+        self._n_keyless: Counter[str] = Counter()  # by address: logged, and the connection has not closed yet
+        self._unauthenticated = False  # the connection that closes next has not authenticated
         try:
             self.ports = self._listen(config, [_numeric(address) for address in config.addresses])
         except PortError:
@@ -122,7 +127,7 @@ class Listener:
         )
 
     def _bind_all(self, addresses: Sequence[str], port: int) -> None:
-        """On every address that is there, or on none."""
+        """Bind every address of this host that is given, or none."""
         bound: list[str] = []
         for address in addresses:
             endpoint = f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
@@ -144,12 +149,12 @@ class Listener:
             raise PortError(f"none of {', '.join(addresses)} is an address of this host")
 
     def filenos(self) -> list[int]:
-        """To sleep on, when ``receive`` has nothing more: they tell of a change once."""
+        """Descriptors to sleep on after ``receive`` has returned None. They are edge-triggered."""
         sockets = [self._socket, self._monitor, *([self._authenticator.socket] if self._authenticator else [])]
         return [int(s.get(zmq.FD)) for s in sockets]
 
     def admit(self, block_id: str, public_key: str) -> None:
-        """A pool with this key may come. Raises ValueError for what is no key."""
+        """Accept a block with this public key. Raises ValueError if it is no Z85 key."""
         if self._authenticator:
             self._authenticator.admit(block_id, public_key)
 
@@ -161,20 +166,22 @@ class Listener:
         for line in self._refusals[level].note(time.monotonic(), address, reason):
             logger.log(level, "%s", line)
 
-    def _tell_counts(self, over: bool = False) -> None:
+    def _log_counts(self, over: bool = False) -> None:
         for level, refusals in self._refusals.items():
             for line in refusals.rest() if over else refusals.due(time.monotonic()):
                 logger.log(level, "%s", line)
 
     def readable(self) -> bool:
-        """Is there something that the descriptors have told of already?"""
+        """Is there something to read, whether or not a descriptor is readable?"""
         if self._authenticator:
             self._authenticator.answer_all()
         return _readable(self._socket) or _readable(self._monitor)
 
     def ended(self, at_most: int | None = None) -> Iterator[Peer]:
-        """Peers that were remembered and whose connection has ended since the last call. ``at_most``: so many events
-        are looked at, so that others have their turn."""
+        """Yields the remembered peers whose connection has closed since the last call.
+
+        ``at_most`` limits the events that are read, so that other sockets have their turn.
+        """
         events = itertools.count() if at_most is None else range(at_most)
         for _ in events:
             if not _readable(self._monitor):
@@ -184,34 +191,34 @@ class Listener:
             if kind == _ACCEPTED:
                 self._pending.accepted(value)
             elif kind != _DISCONNECTED:
-                self._speechless = True  # its end is the next event: one thread of libzmq's tells both
+                self._unauthenticated = True  # it closes in the next event: one thread of libzmq reports both
             else:
                 peer = self._disconnected(value)
                 if peer is not None:
                     yield peer
-        self._tell_counts()
+        self._log_counts()
 
     def _disconnected(self, fd: int) -> Peer | None:
         (address, was_cut), peer = self._pending.closed(fd), self._peers.pop(fd, None)
         if peer is not None:
             self._descriptors.pop(peer, None)
-        speechless, self._speechless = self._speechless, False
-        if speechless:
-            self._note(logging.WARNING, address, "it did not say who it is")
+        unauthenticated, self._unauthenticated = self._unauthenticated, False
+        if unauthenticated:
+            self._note(logging.WARNING, address, "it did not authenticate")
         elif was_cut:
-            self._note(logging.WARNING, address, "it did not say who it is, and too many others came")
+            self._note(logging.WARNING, address, "it did not authenticate, and too many others connected")
         elif peer is None and self._n_keyless[address]:
             self._n_keyless[address] -= 1
         elif peer is None:
-            reason = "it never registered: not our protocol, or a pool that has found a better way to us"
+            reason = "it never registered: not our protocol, or a block that uses another of our addresses"
             self._note(logging.INFO, address, reason)
-        if peer in self._shut_out:
-            self._shut_out.discard(peer)
+        if peer in self._excluded:
+            self._excluded.discard(peer)
             return None
         return peer
 
     def receive(self) -> tuple[Peer, zmq.Frame | None, Frames] | None:
-        """The next message: peer, head, payload; None: nothing is there."""
+        """The next message: peer, head, payload. None: there is none."""
         for _ in range(SKIPPED_AT_A_TIME):
             try:
                 identity, *frames = self._socket.recv_multipart(_NOBLOCK, copy=False)
@@ -219,34 +226,34 @@ class Listener:
                 break
             head = frames[0] if frames else None
             peer = Peer(identity.bytes, str(head.get("User-Id")) if head is not None and self._authenticator else "")
-            if peer not in self._shut_out:
+            if peer not in self._excluded:
                 return peer, head, Frames([f.buffer for f in frames[1:]])
         return None
 
     def remember(self, peer: Peer, head: zmq.Frame) -> None:
-        """Its connection is to be watched. A descriptor may have been another's: call ``ended`` before."""
+        """Watch the peer's connection. Its descriptor may have been another connection's: call ``ended`` first."""
         fd = int(head.get(zmq.SRCFD))
         self._pending.authenticated(fd)
         self._peers[fd] = peer
         self._descriptors[peer] = fd
 
     def forget(self, peer: Peer) -> None:
-        if peer not in self._shut_out:
+        if peer not in self._excluded:
             fd = self._descriptors.pop(peer, None)
             if fd is not None and self._peers.get(fd) == peer:
                 del self._peers[fd]
 
-    def shut_out(self, peer: Peer, head: zmq.Frame) -> None:
-        """Nothing of this connection is listened to any more: a ROUTER cannot cut it."""
+    def exclude(self, peer: Peer, head: zmq.Frame) -> None:
+        """Ignore all further messages of this connection: a ROUTER cannot close it."""
         self.remember(peer, head)
-        self._shut_out.add(peer)
+        self._excluded.add(peer)
 
     def send(self, peer: Peer, parts: Sequence[wire.Buffer]) -> bool:
-        """False: the peer's connection has ended."""
+        """Send a message. Returns False if the peer's connection has closed."""
         frames = [peer.identity, *parts]
         last = len(frames) - 1
         try:
-            for i, frame in enumerate(frames):  # large frames go without a copy, small ones with one, which is faster
+            for i, frame in enumerate(frames):  # large frames without a copy; small ones with one, which is faster
                 self._socket.send(frame, _MORE if i < last else _NOBLOCK, copy=len(frame) < 65_536)
         except zmq.ZMQError as e:
             if e.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
@@ -255,7 +262,7 @@ class Listener:
         return True
 
     def close(self) -> None:
-        self._tell_counts(over=True)
+        self._log_counts(over=True)
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close()
@@ -265,7 +272,7 @@ class Listener:
 
 
 def _numeric(address: str) -> str:
-    """Looked up once. Raises PortError."""
+    """The numeric form of a host name. Raises PortError if it is unknown."""
     if address == "*":
         return address
     try:
@@ -275,7 +282,7 @@ def _numeric(address: str) -> str:
 
 
 def address_of(head: zmq.Frame | None) -> str:
-    """Where a message came from, for a log line."""
+    """The address that a message came from, for the log."""
     try:
         return without_mapping(str(head.get("Peer-Address"))) if head is not None else "unknown"
     except zmq.ZMQError:

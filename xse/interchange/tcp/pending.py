@@ -1,9 +1,9 @@
-"""Connections that stand and may not have said who they are: where they are from, and no more than so many of them.
+"""Open connections that may not have authenticated: their addresses, and a limit on their number.
 
-Whoever opens connections and says nothing takes a descriptor and a timer of libzmq's for each, and when thousands end
-at once, libzmq and we are busy with them for a second. So when there are too many, the oldest that has not said enough
-to be somebody is cut. libzmq owns the descriptors: each look at one is through a copy of it, and only while it is still
-that connection's.
+Each silent connection takes a descriptor and a timer of libzmq. When thousands of them close at once, the interchange
+is busy for a second. So there is a limit: beyond it the oldest connection that has not sent enough bytes to
+authenticate is closed. libzmq owns the descriptors: we look at a connection through a duplicate of its descriptor, and
+only if the duplicate still belongs to the same peer.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ _RECEIVED = struct.Struct("=128xQ")  # tcpi_bytes_received in Linux's struct tcp
 
 
 class PendingConnections:
-    """``most``: connections that may be silent at a time. ``enough``: bytes; who has sent more has proved who it is, or
-    would have been cut for them."""
+    """At most ``most`` connections may be silent at a time.
+
+    ``enough`` is in bytes. A connection that has sent more has authenticated: otherwise libzmq would have closed it.
+    """
 
     def __init__(self, most: int, enough: int) -> None:
         self._most = most
         self._enough = enough
         self._addresses: dict[int, str] = {}  # by descriptor
-        self._waiting: dict[int, Any] = {}  # by descriptor, the oldest first: the peer's name, as the kernel has it
+        self._waiting: dict[int, Any] = {}  # by descriptor, the oldest first: the peer's socket address
         self._cut: set[int] = set()
 
     def accepted(self, fd: int) -> None:
-        """libzmq has accepted a connection. It may be gone again."""
+        """libzmq has accepted a connection. It may have closed already."""
         with _copy(fd) as sock:
             name = _peer_of(sock)
         self._addresses[fd] = without_mapping(str(name[0])) if name else "unknown"
@@ -40,11 +42,11 @@ class PendingConnections:
             self._look_at_oldest()
 
     def authenticated(self, fd: int) -> None:
-        """It has said who it is."""
+        """The connection has authenticated."""
         self._waiting.pop(fd, None)
 
     def closed(self, fd: int) -> tuple[str, bool]:
-        """It has ended. Returns its address, and whether it was cut here."""
+        """The connection has closed. Returns its address, and whether we closed it."""
         self._waiting.pop(fd, None)
         was_cut = fd in self._cut
         self._cut.discard(fd)
@@ -60,13 +62,13 @@ class PendingConnections:
 
 
 def _copy(fd: int) -> socket.socket:
-    """Of a connection that may be gone: then of nothing."""
+    """A socket on a duplicate of ``fd``; an unconnected socket if ``fd`` is closed or no socket."""
     try:
         copy = os.dup(fd)
     except OSError:
         return socket.socket()
     try:
-        return socket.socket(fileno=copy)  # of the family that it is of: names of IPv6 are longer
+        return socket.socket(fileno=copy)  # detects the family: addresses of IPv6 are longer
     except OSError:
         os.close(copy)
         return socket.socket()
@@ -80,6 +82,6 @@ def _peer_of(sock: socket.socket) -> Any:
 
 
 def _received(sock: socket.socket) -> int:
-    """Bytes that have come from it, ever."""
+    """Bytes that the connection has received since it opened."""
     (n,) = _RECEIVED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size))
     return int(n)
