@@ -1,4 +1,4 @@
-"""Writes into docs/guide/failure.md how long it took until faults were seen. See scripts/fault-times."""
+"""Writes the measured times of faults into docs/developers/faults.md. See scripts/fault-times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scripts.benchmarks.environments import ROOT
 from tests.support.pools import pools
 from xse import launch
 
-COLUMN = 4  # of the table of rows: measured
+COLUMN = 2  # of the table of rows: measured
 
 
 def span(seconds: Sequence[float]) -> str:
-    """From the shortest to the longest; a heartbeat's clock may have begun before the fault."""
+    """The shortest and the longest time as text. A heartbeat's clock may have begun before the fault: then 0."""
     low, high = max(0.0, min(seconds)), max(0.0, *seconds)
     if high < 0.1:
         ends, unit = (f"{low * 1000:.0f}", f"{high * 1000:.0f}"), "ms"
@@ -29,20 +29,20 @@ def span(seconds: Sequence[float]) -> str:
 
 
 def cells(times: Iterable[Mapping[str, Any]]) -> dict[int, str]:
-    """For each row what the tests have measured, in the order in which it came: all MPIs and all turns in one span."""
+    """The text of each row's cell: one span for each effect, over all MPIs and all runs, in the order of the tests."""
     found: dict[int, dict[tuple[str, str], list[float]]] = {}
     for entry in times:
         kind = entry["what"], entry["beyond"]
         found.setdefault(entry["row"], {}).setdefault(kind, []).append(entry["seconds"])
-    return {row: "; ".join(_told(*kind, s) for kind, s in kinds.items()) for row, kinds in found.items()}
+    return {row: "; ".join(_words(*kind, s) for kind, s in kinds.items()) for row, kinds in found.items()}
 
 
-def _told(what: str, beyond: str, seconds: Sequence[float]) -> str:
+def _words(what: str, beyond: str, seconds: Sequence[float]) -> str:
     return f"{what}: {f'{beyond} + ' if beyond else ''}{span(seconds)}"
 
 
 def fill(text: str, cells: Mapping[int, str]) -> str:
-    """The table's column anew: a row of which nothing was measured has nothing in it."""
+    """Replace the table's column. The cell of a row without measurements is empty."""
 
     def anew(line: str) -> str:
         row = re.match(r"\| (\d+) \|", line)
@@ -56,7 +56,7 @@ def fill(text: str, cells: Mapping[int, str]) -> str:
 
 
 def about() -> str:
-    """On what."""
+    """The line that says where and when the times were measured."""
     mpis = []
     for path in pools().values():
         os.environ["XSE_POOL"] = path
@@ -69,19 +69,20 @@ def about() -> str:
 
 
 def read(file: Path) -> tuple[list[dict[str, Any]], str]:
-    """The times, and on what they were measured: on this, now, if the file does not say so yet; then it does."""
+    """The times in a file, and where they were measured. If the file does not say that, it is this machine, now: we add
+    it."""
     entries = [json.loads(line) for line in file.read_text().splitlines()]
-    told = [entry["about"] for entry in entries if "about" in entry]
-    if not told:
-        told = [about()]
+    known = [entry["about"] for entry in entries if "about" in entry]
+    if not known:
+        known = [about()]
         with file.open("a") as f:
-            f.write(json.dumps({"about": told[0]}) + "\n")
-    return [entry for entry in entries if "about" not in entry], told[0]
+            f.write(json.dumps({"about": known[0]}) + "\n")
+    return [entry for entry in entries if "about" not in entry], known[0]
 
 
 def main() -> None:
     times, on = read(Path(sys.argv[1]))
-    file = ROOT / "docs" / "guide" / "failure.md"
+    file = ROOT / "docs" / "developers" / "faults.md"
     file.write_text(document.fill(fill(file.read_text(), cells(times)), "times", on))
     print(f"wrote {file.relative_to(ROOT)}: {len(times)} times of {len(cells(times))} rows")
 

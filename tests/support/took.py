@@ -1,4 +1,4 @@
-"""How long it takes until a fault is seen, for docs/guide/failure.md alone: no test may pass or fail by it."""
+"""How long it takes until a fault is seen, for docs/developers/faults.md alone: no test may pass or fail by it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Took:
     it waits last."""
 
     def __init__(self, test: str, rows: Sequence[int]) -> None:
-        """``rows``: of docs/guide/failure.md, those that the test shows."""
+        """``rows``: of docs/developers/faults.md, those that the test shows."""
         self._test = test
         self._rows = rows
 

@@ -53,7 +53,7 @@ def test_a_name_that_no_test_has_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "default"), [("guide/failure.md", []), ("developers/interface.md", ["test_interface"])]
+    ("document", "default"), [("developers/faults.md", []), ("developers/interface.md", ["test_interface"])]
 )
 def test_the_tests_that_a_document_names_exist(document: str, default: list[str]) -> None:
     cells = [row[-1] for row in table_rows((ROOT / "docs" / document).read_text())]

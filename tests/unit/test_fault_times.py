@@ -1,4 +1,4 @@
-"""What scripts/fault-times makes of the times that tests have noted. It measures nothing here."""
+"""scripts/fault-times turns the times that tests noted into a column of a table. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.benchmarks import document, fault_times
 from tests.support.took import FILE, Took
 from tests.unit.test_docs import table_rows
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "guide" / "failure.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "developers" / "faults.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,7 @@ def test_all_turns_and_mpis_are_one_span_for_each_thing_that_is_seen() -> None:
 
 
 def test_the_column_is_written_anew_and_nothing_else() -> None:
-    text = (
-        "| # | a | b | c | measured | d |\n|---|---|---|---|---|---|\n| 1 | x |  |  | old | y |\n|  | z |  |  |  | y |"
-    )
+    text = "| # | a | measured | d |\n|---|---|---|---|\n| 1 | x | old | y |\n|  | z |  | y |"
     filled = fault_times.fill(text, {1: "new", 9: "of no row"})
     assert filled == text.replace("old", "new")
     assert fault_times.fill(filled, {}) == text.replace("old", "")

@@ -1,4 +1,5 @@
-"""The table of docs/guide/failure.md and the tests of tests/faults: each row has some, those that it names."""
+"""docs/guide/failure.md, docs/developers/faults.md and tests/faults have the same rows, and each row names its
+tests."""
 
 from __future__ import annotations
 
@@ -11,6 +12,13 @@ import pytest
 from tests.unit.test_docs import FILE, NAME, ROOT, table_rows
 
 FAULTS = ROOT / "tests" / "faults"
+TABLE = ROOT / "docs" / "guide" / "failure.md"  # what a user sees
+TESTS = ROOT / "docs" / "developers" / "faults.md"  # the tests that show it
+
+
+def numbers(document: Path) -> list[int]:
+    """Of the rows of its table."""
+    return [int(cells[0]) for cells in table_rows(document.read_text()) if cells[0].isdigit()]
 
 
 def rows_in(nodes: list[ast.expr]) -> set[int]:
@@ -39,12 +47,12 @@ FILES = {f"{path.parent.name}/{path.stem}": marked(path) for path in sorted(FAUL
 
 
 def named() -> list[tuple[int, str, str]]:
-    """Row, file and the beginning of a name, for each in the last column; for a file alone the name is empty."""
+    """Row, file and the beginning of a test's name, for each in the last column. For a file alone the name is empty."""
     found = []
     row = 0
-    for first, *cells in table_rows((ROOT / "docs" / "guide" / "failure.md").read_text()):
+    for first, *cells in table_rows(TESTS.read_text()):
         row = int(first) if first.isdigit() else row
-        for part in cells[-1].split(";") if len(cells) == 6 else []:
+        for part in cells[-1].split(";"):
             file = re.search(rf"\b{FILE.pattern}", part)
             if file and file[0] in FILES:
                 names = NAME.findall(part.replace(file[0], ""))
@@ -62,13 +70,10 @@ def test_a_mark_is_found_wherever_it_stands(tmp_path: Path) -> None:
 
 
 def test_every_row_has_a_test_that_injects_its_fault_and_no_test_has_a_row_that_is_not_there() -> None:
-    in_table = [
-        int(cells[0])
-        for cells in table_rows((ROOT / "docs" / "guide" / "failure.md").read_text())
-        if cells[0].isdigit()
-    ]
-    assert in_table == list(range(1, 23))
-    assert {row for tests in FILES.values() for rows in tests.values() for row in rows} == set(in_table)
+    rows = numbers(TABLE)
+    assert rows == list(range(1, len(rows) + 1))
+    assert numbers(TESTS) == rows
+    assert {row for tests in FILES.values() for of_test in tests.values() for row in of_test} == set(rows)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -77,7 +82,7 @@ def test_every_test_of_faults_has_its_row(file: str) -> None:
 
 
 def test_every_row_names_a_test_of_its_own_and_none_of_anothers() -> None:
-    assert {row for row, _, _ in named()} == set(range(1, 23))
+    assert {row for row, _, _ in named()} == set(numbers(TABLE))
     for row, file, name in named():
         meant = [rows for test, rows in FILES[file].items() if test.startswith(name)]
         assert meant, f"row {row} names {name}, which {file} does not have"
