@@ -16,10 +16,12 @@
 #include "base/mem.h"
 
 #define MOST_ADDRESSES 8
+#define MOST_HEARD 64 /* far datagrams in a turn */
 
-struct ring { /* a far ring on the wire */
+struct ring { /* a far ring on the wire; numbers in network order */
     uint8_t token[8];
-    uint32_t rank; /* network order */
+    uint32_t rank;
+    uint32_t awake_us;
 };
 
 struct bell {
@@ -28,7 +30,7 @@ struct bell {
     struct bell_card card;
 };
 
-static int bind_near(struct bell *bell, struct err *err)
+static int bell_bind_near(struct bell *bell, struct err *err)
 {
     uint64_t random;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -43,7 +45,7 @@ static int bind_near(struct bell *bell, struct err *err)
     return 0;
 }
 
-static void list_addresses(struct bell_card *card)
+static void bell_list_addresses(struct bell_card *card)
 {
     struct ifaddrs *all = NULL;
     int n = 0;
@@ -57,7 +59,7 @@ static void list_addresses(struct bell_card *card)
 }
 
 /* A host without UDP is no error: its ranks sleep shorter. */
-static void bind_far(struct bell *bell)
+static void bell_bind_far(struct bell *bell)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
     socklen_t n = sizeof address;
@@ -70,20 +72,21 @@ static void bind_far(struct bell *bell)
         return;
     }
     bell->card.port = address.sin_port;
-    list_addresses(&bell->card);
+    bell_list_addresses(&bell->card);
 }
 
-struct bell *bell_new(uint32_t rank, const uint8_t *token, struct err *err)
+struct bell *bell_new(uint32_t rank, const uint8_t *token, bool far, struct err *err)
 {
     struct bell *bell = mem_new(sizeof *bell);
     bell->near = bell->far = -1;
     memcpy(bell->mine.token, token, sizeof bell->mine.token);
     bell->mine.rank = htonl(rank);
-    if (bind_near(bell, err)) {
+    if (bell_bind_near(bell, err)) {
         bell_free(bell);
         return NULL;
     }
-    bind_far(bell);
+    if (far)
+        bell_bind_far(bell);
     return bell;
 }
 
@@ -123,35 +126,40 @@ void bell_ring_near(struct bell *bell, const struct bell_card *to)
            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n));
 }
 
-static void ring_at(struct bell *bell, uint32_t address, uint16_t port)
+static void bell_ring_at(struct bell *bell, const struct ring *ring, uint32_t address, uint16_t port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = address};
-    sendto(bell->far, &bell->mine, sizeof bell->mine, MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to);
+    sendto(bell->far, ring, sizeof *ring, MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to);
 }
 
-void bell_ring_far(struct bell *bell, const struct bell_far *far, const struct bell_card *card)
+void bell_ring_far(struct bell *bell, const struct bell_far *far, const struct bell_card *card, uint32_t awake_us)
 {
+    struct ring ring = bell->mine;
+    ring.awake_us = htonl(awake_us);
     if (bell->far < 0 || !card->port)
         return;
     if (far->port)
-        ring_at(bell, far->address, far->port);
+        bell_ring_at(bell, &ring, far->address, far->port);
     for (int i = 0; !far->port && i < MOST_ADDRESSES && card->addresses[i]; i++)
-        ring_at(bell, card->addresses[i], card->port);
+        bell_ring_at(bell, &ring, card->addresses[i], card->port);
 }
 
-void bell_hear(struct bell *bell, void (*from)(void *arg, uint32_t rank, const struct bell_far *far), void *arg)
+void bell_hear(struct bell *bell, void (*from)(void *arg, uint32_t rank, const struct bell_far *far, uint32_t awake_us),
+               void *arg)
 {
     uint8_t byte[8];
     struct ring ring;
     struct sockaddr_in address;
-    socklen_t n = sizeof address;
-    while (recv(bell->near, byte, sizeof byte, 0) >= 0)
+    /* One is rung once a sleep by each rank of the node: more than these are a stranger's. */
+    for (int i = 0; i < MOST_HEARD && recv(bell->near, byte, sizeof byte, 0) >= 0; i++)
         ;
-    while (bell->far >= 0) {
+    for (int i = 0; i < MOST_HEARD && bell->far >= 0; i++) {
+        socklen_t n = sizeof address;
         ssize_t got = recvfrom(bell->far, &ring, sizeof ring, MSG_TRUNC, (struct sockaddr *)&address, &n);
         if (got < 0)
             return;
         if (got == sizeof ring && memcmp(ring.token, bell->mine.token, sizeof ring.token) == 0)
-            from(arg, ntohl(ring.rank), &(struct bell_far){address.sin_addr.s_addr, address.sin_port});
+            from(arg, ntohl(ring.rank), &(struct bell_far){address.sin_addr.s_addr, address.sin_port},
+                 ntohl(ring.awake_us));
     }
 }

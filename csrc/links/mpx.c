@@ -1,261 +1,46 @@
 #include "links/mpx.h"
 
-#include <assert.h>
 #include <mpi.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "links/bell.h"
-#include "links/mpx_frame.h"
-
-enum { TAG_SMALL = 1, TAG_ANNOUNCE = 2, TAG_PIECE = 3 };
-
-/* How long to sleep when a bell may not reach us (docs/decisions/0002): half of how long nothing has come, within these
- * bounds. With transfers under way MPI needs us often; after a far ring its message may still be on its way. */
-#define PATIENCE_LEAST_US 1000
-#define PATIENCE_MOST_US 100000
-#define PATIENCE_DEAF_US 10000 /* the most while some rank cannot ring us */
-#define PATIENCE_MOVING_US 500
-#define PATIENCE_EXPECTING_US 100
-#define EXPECT_FOR_US 5000
-
-struct outbound {
-    MPI_Request request;
-    struct bytes *owner;
-    uint32_t to;
-    struct outbound *next;
-};
-
-struct inbound { /* received but for its pieces, or waiting for one before it from the same rank */
-    struct msg *msg;
-    uint32_t from;
-    int n_pieces, n_arrived;
-    MPI_Request *pieces;
-    struct inbound *next;
-};
-
-struct neighbour { /* another rank, as far as ringing goes */
-    int node_rank; /* -1: on another node */
-    struct bell_card card;
-    struct bell_far far;
-    bool reaches_us; /* its far ring has come in */
-};
+#include "links/mpx_recv.h"
+#include "links/mpx_ring.h"
+#include "links/mpx_send.h"
 
 struct mpx {
-    MPI_Comm world, pieces, node;
-    MPI_Win window;
+    MPI_Comm frames, pieces, node;
     int rank, n_ranks, node_rank, n_node;
-    atomic_uint *asleep; /* of this node, by node_rank; NULL: alone on it */
-    struct neighbour *neighbours; /* by rank; NULL: alone */
-    uint32_t n_far, n_far_reaching; /* ranks of other nodes that talk to us, and those that can ring */
-    struct bell *bell;
+    struct mpx_ring *ring; /* these three: NULL in a block of one rank */
+    struct mpx_send *send;
+    struct mpx_recv *recv;
     struct loop *loop;
     struct loop_source source;
-    struct outbound *sending;
-    struct inbound *coming, *last_coming;
     struct {
         struct msg **v;
         size_t n, capacity;
     } to_self, taken;
-    int64_t last_busy_us, expecting_until_us;
-    void (*on_message)(void *arg, uint32_t from, struct msg *msg);
-    void *arg;
+    bool dozed; /* the look before the sleep found nothing */
+    struct mpx_events events;
 };
 
-/* ---- ringing ---------------------------------------------------------------------------------------------------- */
+/* ---- messages to this rank -------------------------------------------------------------------------------------- */
 
-static void ring(struct mpx *m, uint32_t to)
+static void mpx_send_to_self(struct mpx *m, struct msg *msg)
 {
-    struct neighbour *n = &m->neighbours[to];
-    if (n->node_rank < 0)
-        bell_ring_far(m->bell, &n->far, &n->card);
-    else if (atomic_exchange(&m->asleep[n->node_rank], 0))
-        bell_ring_near(m->bell, &n->card);
-}
-
-static void on_far_ring(void *arg, uint32_t rank, const struct bell_far *far)
-{
-    struct mpx *m = arg;
-    if (rank >= (uint32_t)m->n_ranks || m->neighbours[rank].node_rank >= 0)
-        return;
-    struct neighbour *n = &m->neighbours[rank];
-    bool first = !n->reaches_us;
-    n->far = *far;
-    m->expecting_until_us = loop_now_us(m->loop) + EXPECT_FOR_US;
-    if (first) {
-        n->reaches_us = true;
-        m->n_far_reaching++;
-        bell_ring_far(m->bell, &n->far, &n->card); /* so that it learns the same of us */
+    if (m->to_self.n == m->to_self.capacity) {
+        m->to_self.capacity = m->to_self.capacity ? 2 * m->to_self.capacity : 16;
+        m->to_self.v = mem_grow(m->to_self.v, m->to_self.capacity, sizeof *m->to_self.v);
     }
+    m->to_self.v[m->to_self.n++] = msg;
 }
 
-static void on_bell(void *arg, uint32_t events)
-{
-    struct mpx *m = arg;
-    (void)events;
-    bell_hear(m->bell, on_far_ring, m);
-}
-
-/* ---- sending ---------------------------------------------------------------------------------------------------- */
-
-static void start_send(struct mpx *m, MPI_Comm comm, uint32_t to, int tag, struct bytes *owner, const uint8_t *p,
-                       size_t n)
-{
-    struct outbound *o = mem_new(sizeof *o);
-    *o = (struct outbound){.owner = bytes_ref(owner), .to = to, .next = m->sending};
-    MPI_Isend(p, (int)n, MPI_BYTE, (int)to, tag, comm, &o->request);
-    m->sending = o;
-}
-
-void mpx_send(struct mpx *m, uint32_t to, struct msg *msg)
-{
-    if (to == (uint32_t)m->rank) {
-        if (m->to_self.n == m->to_self.capacity) {
-            m->to_self.capacity = m->to_self.capacity ? 2 * m->to_self.capacity : 16;
-            m->to_self.v = mem_grow(m->to_self.v, m->to_self.capacity, sizeof *m->to_self.v);
-        }
-        m->to_self.v[m->to_self.n++] = msg;
-        return;
-    }
-    if (bytes_length(msg->head) + msg->payload.length <= MPX_SMALL) {
-        struct bytes *frame = mpx_frame_small(msg);
-        start_send(m, m->world, to, TAG_SMALL, frame, bytes_data(frame), bytes_length(frame));
-        bytes_unref(frame);
-    } else {
-        struct parts pieces = {0};
-        mpx_frame_pieces(msg, &pieces);
-        struct bytes *frame = mpx_frame_announce(msg, &pieces);
-        start_send(m, m->world, to, TAG_ANNOUNCE, frame, bytes_data(frame), bytes_length(frame));
-        for (size_t i = 0; i < pieces.n_slices; i++)
-            start_send(m, m->pieces, to, TAG_PIECE, pieces.v[i].owner, pieces.v[i].p, pieces.v[i].n);
-        bytes_unref(frame);
-        parts_clear(&pieces);
-    }
-    msg_unref(msg);
-    ring(m, to);
-}
-
-/* Sends that have left. The message may have become visible only now: ring again. */
-static bool finish_sends(struct mpx *m)
-{
-    bool any = false;
-    for (struct outbound **at = &m->sending; *at;) {
-        struct outbound *o = *at;
-        int left;
-        MPI_Test(&o->request, &left, MPI_STATUS_IGNORE);
-        if (!left) {
-            at = &o->next;
-            continue;
-        }
-        *at = o->next;
-        ring(m, o->to);
-        bytes_unref(o->owner);
-        mem_free(o);
-        any = true;
-    }
-    return any;
-}
-
-/* ---- receiving -------------------------------------------------------------------------------------------------- */
-
-static void cannot_go_on(const struct mpx *m, uint32_t from, enum wire_error error)
-{
-    log_error("mpi_message_bad rank=%d from=%u error=%s", m->rank, from, wire_error_name(error));
-    fprintf(stderr, "xse-pool: rank %d got bytes from rank %u that are no message (%s); this block ends\n", m->rank,
-            from, wire_error_name(error));
-    _exit(70);
-}
-
-static void receive(struct mpx *m, MPI_Message *message, const MPI_Status *status)
-{
-    int n;
-    uint32_t from = (uint32_t)status->MPI_SOURCE;
-    MPI_Get_count(status, MPI_BYTE, &n);
-    struct bytes *frame = bytes_new((size_t)n);
-    if (!frame)
-        cannot_go_on(m, from, WIRE_BAD_LENGTH);
-    MPI_Mrecv(bytes_data(frame), n, MPI_BYTE, message, MPI_STATUS_IGNORE);
-    struct inbound *in = mem_new(sizeof *in);
-    in->from = from;
-    enum wire_error error = mpx_frame_read(frame, status->MPI_TAG == TAG_ANNOUNCE, &in->msg);
-    if (error)
-        cannot_go_on(m, from, error);
-    if (status->MPI_TAG == TAG_ANNOUNCE) {
-        struct parts *payload = &in->msg->payload;
-        in->n_pieces = (int)payload->n_slices;
-        in->pieces = mem_array(payload->n_slices, sizeof *in->pieces);
-        for (int i = 0; i < in->n_pieces; i++)
-            MPI_Irecv(bytes_data(payload->v[i].owner), (int)payload->v[i].n, MPI_BYTE, (int)from, TAG_PIECE, m->pieces,
-                      &in->pieces[i]);
-    }
-    *(m->last_coming ? &m->last_coming->next : &m->coming) = in;
-    m->last_coming = in;
-}
-
-static bool arrived(struct inbound *in)
-{
-    for (int there = 1; in->n_arrived < in->n_pieces; in->n_arrived++) {
-        MPI_Test(&in->pieces[in->n_arrived], &there, MPI_STATUS_IGNORE);
-        if (!there)
-            return false;
-    }
-    return true;
-}
-
-/* Deliver what is complete, unless something before it from the same rank is not. */
-static bool deliver(struct mpx *m)
-{
-    bool any = false;
-    struct inbound **at = &m->coming, *before = NULL;
-    while (*at) {
-        struct inbound *in = *at;
-        bool blocked = false;
-        for (struct inbound *other = m->coming; other != in && !blocked; other = other->next)
-            blocked = other->from == in->from;
-        if (blocked || !arrived(in)) {
-            before = in;
-            at = &in->next;
-            continue;
-        }
-        *at = in->next;
-        if (m->last_coming == in)
-            m->last_coming = before;
-        m->on_message(m->arg, in->from, in->msg);
-        msg_unref(in->msg);
-        mem_free(in->pieces);
-        mem_free(in);
-        any = true;
-    }
-    return any;
-}
-
-static bool receive_some(struct mpx *m)
-{
-    bool any = false;
-    for (int i = 0; i < 256 && m->n_ranks > 1; i++) { /* then others have their turn */
-        int there;
-        MPI_Message message;
-        MPI_Status status;
-        MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, m->world, &there, &message, &status);
-        if (!there)
-            break;
-        receive(m, &message, &status);
-        any = true;
-        if (m->coming)
-            deliver(m);
-    }
-    return any;
-}
-
-static bool deliver_to_self(struct mpx *m)
+static bool mpx_deliver_to_self(struct mpx *m)
 {
     if (!m->to_self.n)
         return false;
@@ -268,129 +53,108 @@ static bool deliver_to_self(struct mpx *m)
     m->taken.v = v;
     m->taken.capacity = capacity;
     for (size_t i = 0; i < n; i++) {
-        m->on_message(m->arg, (uint32_t)m->rank, v[i]);
+        m->events.message(m->events.arg, (uint32_t)m->rank, v[i]);
         msg_unref(v[i]);
     }
     return true;
 }
 
-/* ---- in the loop ------------------------------------------------------------------------------------------------ */
+/* ---- messages between ranks ------------------------------------------------------------------------------------- */
 
-static bool turn(void *arg)
+static void mpx_on_message(void *arg, uint32_t from, struct msg *msg)
 {
     struct mpx *m = arg;
-    bool any = deliver_to_self(m);
-    any |= finish_sends(m);
-    any |= receive_some(m);
-    if (m->coming)
-        any |= deliver(m);
-    if (any) {
-        m->last_busy_us = loop_now_us(m->loop);
-        m->expecting_until_us = 0;
-    }
+    m->events.message(m->events.arg, from, msg);
+}
+
+static void mpx_on_heard(void *arg, uint32_t from)
+{
+    struct mpx *m = arg;
+    if (m->events.heard)
+        m->events.heard(m->events.arg, from);
+}
+
+/* Ranks are one program: bytes that are no message mean that memory or the network are broken. */
+static void mpx_on_bad(void *arg, uint32_t from, enum wire_error error)
+{
+    const struct mpx *m = arg;
+    log_error("mpi_message_bad rank=%d from=%u error=%s", m->rank, from, wire_error_name(error));
+    fprintf(stderr, "xse-pool: rank %d got bytes from rank %u that are no message (%s); this block ends\n", m->rank,
+            from, wire_error_name(error));
+    _exit(70);
+}
+
+void mpx_send(struct mpx *m, uint32_t to, struct msg *msg)
+{
+    if (to == (uint32_t)m->rank)
+        mpx_send_to_self(m, msg);
+    else
+        mpx_send_message(m->send, to, msg, loop_now_us(m->loop));
+}
+
+uint64_t mpx_waiting(const struct mpx *m)
+{
+    return m->send ? mpx_send_waiting(m->send) : 0;
+}
+
+void mpx_hold_large(struct mpx *m, bool held)
+{
+    if (m->recv)
+        mpx_recv_hold(m->recv, held);
+}
+
+/* ---- in the loop ------------------------------------------------------------------------------------------------ */
+
+static bool mpx_turn(void *arg)
+{
+    struct mpx *m = arg;
+    int64_t now_us = loop_now_us(m->loop);
+    bool any = mpx_deliver_to_self(m);
+    if (m->n_ranks == 1)
+        return any;
+    mpx_ring_turn(m->ring, now_us);
+    any |= mpx_send_turn(m->send, now_us);
+    any |= mpx_recv_turn(m->recv, now_us);
+    if (any)
+        mpx_ring_came(m->ring, now_us);
     return any;
 }
 
 /* A turn's flush may have sent to this very rank. */
-static bool doze(void *arg)
+static bool mpx_doze(void *arg)
 {
     struct mpx *m = arg;
-    int there = 0;
-    if (m->to_self.n)
-        return true;
-    if (m->n_ranks == 1)
-        return false;
-    if (m->asleep) {
-        atomic_store(&m->asleep[m->node_rank], 1);
-        atomic_thread_fence(memory_order_seq_cst);
-    }
-    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, m->world, &there, MPI_STATUS_IGNORE);
-    return there;
+    m->dozed = false;
+    if (m->to_self.n || m->n_ranks == 1)
+        return m->to_self.n > 0;
+    mpx_ring_doze(m->ring);
+    m->dozed = !mpx_recv_turn(m->recv, loop_now_us(m->loop));
+    return !m->dozed;
 }
 
-static void wake(void *arg)
+static void mpx_wake(void *arg)
 {
     struct mpx *m = arg;
-    if (m->asleep)
-        atomic_store(&m->asleep[m->node_rank], 0);
+    if (m->n_ranks > 1)
+        mpx_ring_wake(m->ring, m->dozed);
 }
 
-static int64_t patience_us(void *arg)
+static int64_t mpx_patience_us(void *arg)
 {
     struct mpx *m = arg;
-    int64_t now = loop_now_us(m->loop);
     if (m->n_ranks == 1)
         return INT64_MAX;
-    if (m->sending || m->coming)
-        return PATIENCE_MOVING_US;
-    if (now < m->expecting_until_us)
-        return PATIENCE_EXPECTING_US;
-    int64_t most = m->n_far_reaching < m->n_far ? PATIENCE_DEAF_US : PATIENCE_MOST_US;
-    int64_t half = (now - m->last_busy_us) / 2;
-    return half < PATIENCE_LEAST_US ? PATIENCE_LEAST_US : half > most ? most : half;
+    if (mpx_send_in_round(m->send) || mpx_recv_in_round(m->recv))
+        return 0;
+    return mpx_ring_patience_us(m->ring, loop_now_us(m->loop),
+                                mpx_send_is_moving(m->send) || mpx_recv_is_moving(m->recv));
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
-static void exchange_cards(struct mpx *m)
-{
-    struct bell_card *cards = mem_array((size_t)m->n_ranks, sizeof *cards);
-    int *node_of = mem_array((size_t)m->n_ranks, sizeof *node_of);
-    int leader = m->rank; /* the lowest world rank of this node names it */
-    MPI_Bcast(&leader, 1, MPI_INT, 0, m->node);
-    MPI_Allgather(&leader, 1, MPI_INT, node_of, 1, MPI_INT, m->world);
-    MPI_Allgather(bell_card(m->bell), sizeof *cards, MPI_BYTE, cards, sizeof *cards, MPI_BYTE, m->world);
-    m->neighbours = mem_array((size_t)m->n_ranks, sizeof *m->neighbours);
-    for (int i = 0, node_rank = 0; i < m->n_ranks; i++) {
-        struct neighbour *n = &m->neighbours[i];
-        n->card = cards[i];
-        n->node_rank = node_of[i] == leader ? node_rank++ : -1;
-        /* Only rank 0 and the others talk; ranks of other nodes do not among themselves. */
-        m->n_far += n->node_rank < 0 && (i == 0 || m->rank == 0);
-    }
-    mem_free(cards);
-    mem_free(node_of);
-}
-
-static void share_flags(struct mpx *m)
-{
-    MPI_Aint mine = sizeof(atomic_uint), size;
-    int unit;
-    atomic_uint *flag, *first;
-    MPI_Info info;
-    MPI_Info_create(&info);
-    MPI_Info_set(info, "alloc_shared_noncontig", "false");
-    MPI_Win_allocate_shared(mine, sizeof(atomic_uint), info, m->node, &flag, &m->window);
-    MPI_Info_free(&info);
-    MPI_Win_shared_query(m->window, 0, &size, &unit, &first);
-    atomic_init(flag, 0);
-    m->asleep = first;
-    MPI_Barrier(m->node);
-}
-
-static int open_bells(struct mpx *m, struct err *err)
-{
-    uint8_t token[8];
-    if (m->rank == 0 && getrandom(token, sizeof token, 0) != sizeof token)
-        return err_set_errno(err, "cannot draw a random token");
-    MPI_Bcast(token, sizeof token, MPI_BYTE, 0, m->world);
-    m->bell = bell_new((uint32_t)m->rank, token, err);
-    if (!m->bell)
-        return -1;
-    exchange_cards(m);
-    if (m->n_node > 1)
-        share_flags(m);
-    loop_watch(m->loop, bell_local_fd(m->bell), EPOLLIN, on_bell, m);
-    if (bell_far_fd(m->bell) >= 0)
-        loop_watch(m->loop, bell_far_fd(m->bell), EPOLLIN, on_bell, m);
-    if (m->rank && m->neighbours[0].node_rank < 0) /* rank 0 answers: both know then */
-        bell_ring_far(m->bell, &m->neighbours[0].far, &m->neighbours[0].card);
-    return 0;
-}
-
 /* How many ranks the launcher says it has started; 0: it does not say. own: the variable of this MPI's own mpiexec, which
  * counts whatever a job around it has set. */
-static long long ranks_launched(const char *own)
+static long long mpx_ranks_launched(const char *own)
 {
     static const char *const names[] = {
         "PMI_SIZE",      "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "PALS_SIZE",
@@ -407,11 +171,11 @@ static long long ranks_launched(const char *own)
 
 /* A launcher that does not speak this MPI's PMI starts as many processes as it was told to, and each finds itself alone:
  * N pools of one rank in place of one of N. */
-static int check_launcher(const struct mpx *m, int64_t asked, struct err *err)
+static int mpx_check_launcher(const struct mpx *m, int64_t asked, struct err *err)
 {
     bool open_mpi = strncmp(mpx_library(), "Open MPI", strlen("Open MPI")) == 0;
     const char *own = open_mpi ? "OMPI_COMM_WORLD_SIZE" : "PMI_SIZE";
-    long long launched = ranks_launched(own), n = launched > asked ? launched : asked;
+    long long launched = mpx_ranks_launched(own), n = launched > asked ? launched : asked;
     if (m->n_ranks > 1 || n < 2)
         return 0;
     if (getenv(own) && launched < 2)
@@ -430,6 +194,20 @@ static int check_launcher(const struct mpx *m, int64_t asked, struct err *err)
         n, mpx_library(), XSE_MPICC);
 }
 
+static int mpx_open_links(struct mpx *m, struct err *err)
+{
+    uint32_t n_ranks = (uint32_t)m->n_ranks;
+    struct mpx_recv_events events = {mpx_on_message, mpx_on_heard, mpx_on_bad, m};
+    if (n_ranks == 1)
+        return 0;
+    m->ring = mpx_ring_open(m->frames, m->node, m->loop, err);
+    if (!m->ring)
+        return -1;
+    m->send = mpx_send_new(m->frames, m->pieces, n_ranks, m->ring);
+    m->recv = mpx_recv_new(m->frames, m->pieces, n_ranks, &events);
+    return 0;
+}
+
 struct mpx *mpx_open(int *argc, char ***argv, int64_t asked_ranks, struct loop *loop, struct err *err)
 {
     int provided;
@@ -439,59 +217,60 @@ struct mpx *mpx_open(int *argc, char ***argv, int64_t asked_ranks, struct loop *
     }
     struct mpx *m = mem_new(sizeof *m);
     m->loop = loop;
-    MPI_Comm_dup(MPI_COMM_WORLD, &m->world);
+    MPI_Comm_dup(MPI_COMM_WORLD, &m->frames);
     MPI_Comm_dup(MPI_COMM_WORLD, &m->pieces);
-    MPI_Comm_rank(m->world, &m->rank);
-    MPI_Comm_size(m->world, &m->n_ranks);
-    if (check_launcher(m, asked_ranks, err))
-        return NULL;
-    MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, m->rank, MPI_INFO_NULL, &m->node);
+    MPI_Comm_rank(m->frames, &m->rank);
+    MPI_Comm_size(m->frames, &m->n_ranks);
+    if (mpx_check_launcher(m, asked_ranks, err))
+        goto fail;
+    MPI_Comm_split_type(m->frames, MPI_COMM_TYPE_SHARED, m->rank, MPI_INFO_NULL, &m->node);
     MPI_Comm_rank(m->node, &m->node_rank);
     MPI_Comm_size(m->node, &m->n_node);
-    m->last_busy_us = loop_now_us(loop);
-    m->source = (struct loop_source){turn, NULL, doze, wake, patience_us, m};
-    if (m->n_ranks > 1 && open_bells(m, err))
-        return NULL;
+    if (mpx_open_links(m, err))
+        goto fail;
+    m->source = (struct loop_source){mpx_turn, NULL, mpx_doze, mpx_wake, mpx_patience_us, m};
     loop_add_source(loop, &m->source);
     return m;
+fail:
+    mem_free(m);
+    return NULL;
 }
 
-void mpx_on_message(struct mpx *m, void (*fn)(void *arg, uint32_t from, struct msg *msg), void *arg)
+void mpx_listen(struct mpx *m, const struct mpx_events *events)
 {
-    m->on_message = fn;
-    m->arg = arg;
+    m->events = *events;
 }
 
-static int code_at_end;
+static int mpx_code_at_end;
 
-static void end_here(int signal)
+static void mpx_end_here(int signal)
 {
     (void)signal;
-    _exit(code_at_end);
+    _exit(mpx_code_at_end);
 }
 
 void mpx_close(struct mpx *m, unsigned timeout_s, int exit_code)
 {
-    code_at_end = exit_code;
-    struct sigaction action = {.sa_handler = end_here};
+    mpx_code_at_end = exit_code;
+    struct sigaction action = {.sa_handler = mpx_end_here};
     sigset_t alarms;
     sigaction(SIGALRM, &action, NULL);
     sigemptyset(&alarms);
     sigaddset(&alarms, SIGALRM);
     sigprocmask(SIG_UNBLOCK, &alarms, NULL);
     alarm(timeout_s);
-    while (m->sending)
-        finish_sends(m);
-    if (m->window)
-        MPI_Win_free(&m->window);
+    loop_remove_source(m->loop, &m->source);
+    if (m->send)
+        mpx_send_finish(m->send);
+    mpx_recv_free(m->recv);
+    mpx_send_free(m->send);
+    mpx_ring_free(m->ring);
     MPI_Finalize();
     alarm(0);
-    bell_free(m->bell);
     for (size_t i = 0; i < m->to_self.n; i++)
         msg_unref(m->to_self.v[i]);
     mem_free(m->to_self.v);
     mem_free(m->taken.v);
-    mem_free(m->neighbours);
     mem_free(m);
 }
 

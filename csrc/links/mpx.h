@@ -1,8 +1,8 @@
-/* mpx.h: messages between the ranks of a block, over MPI, without spinning and without blocking.
+/* mpx.h: messages between the ranks of a block, over MPI, without spinning. Only mpx_open, mpx_close and mpx_node_* block.
  *
- * MPI has no descriptor to wait on, and polling it costs a core or a millisecond. So ranks of one node ring each other:
- * each says in shared memory when it sleeps, and whoever sends to a sleeper writes one byte to its socket. Between nodes
- * the byte goes by UDP where that works, and a bounded sleep does the rest. Only this file and its .c know MPI. */
+ * MPI has no descriptor to wait on, and polling it costs a core or a millisecond. So ranks ring each other (mpx_ring), and
+ * a bounded sleep does the rest. mpx_send and mpx_recv move the messages; mpx_frame says how they lie in MPI's. No other
+ * files know MPI. */
 #ifndef XSE_MPX_H
 #define XSE_MPX_H
 
@@ -14,9 +14,19 @@ struct mpx;
 /* MPI_Init, and what the ranks need of each other. Blocks until every rank is here. asked_ranks: how many there should
  * be, 0: not known; a rank that is alone in spite of it is an error. NULL: err says why. */
 struct mpx *mpx_open(int *argc, char ***argv, int64_t asked_ranks, struct loop *loop, struct err *err);
-/* Called from the loop for each message, in the order its rank sent them. The message is lent. */
-void mpx_on_message(struct mpx *mpx, void (*fn)(void *arg, uint32_t from, struct msg *msg), void *arg);
+struct mpx_events { /* called from the loop */
+    void (*message)(void *arg, uint32_t from, struct msg *msg); /* in the order its rank sent them; lent */
+    void (*heard)(void *arg,
+                  uint32_t from); /* something of that rank has come, perhaps not whole yet. NULL: no matter */
+    void *arg;
+};
+void mpx_listen(struct mpx *mpx, const struct mpx_events *events); /* before the loop runs */
+
 void mpx_send(struct mpx *mpx, uint32_t to, struct msg *msg); /* takes the reference; `to` may be this rank */
+uint64_t mpx_waiting(const struct mpx *mpx); /* bytes that were sent and have not left */
+/* Large messages are not received while they are held: what has come is not taken as fast. Their senders keep them. */
+void mpx_hold_large(struct mpx *mpx, bool held);
+
 /* MPI_Finalize, bounded: after timeout_s the process ends with exit_code wherever it is. Some MPIs hang there. */
 void mpx_close(struct mpx *mpx, unsigned timeout_s, int exit_code);
 

@@ -318,7 +318,7 @@ struct rank_process *rank_new(const struct rank_settings *settings, struct loop 
     rank->zygote = zygote;
     rank->orderly = true;
     snprintf(rank->pool_id, sizeof rank->pool_id, "%012llx", (unsigned long long)settings->random & 0xffffffffffff);
-    mpx_on_message(mpx, rank_on_message, rank);
+    mpx_listen(mpx, &(struct mpx_events){rank_on_message, NULL, rank});
     rank_make_leader(rank, settings->cores);
     if (rank_has_manager(rank))
         rank_make_manager(rank);

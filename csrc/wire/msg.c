@@ -64,5 +64,6 @@ void msg_unref(struct msg *msg)
         return;
     bytes_unref(msg->head);
     parts_clear(&msg->payload);
+    parts_clear(&msg->sent_as);
     mem_free(msg);
 }

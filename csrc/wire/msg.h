@@ -8,6 +8,7 @@ struct msg {
     struct wire_message wire; /* points into head */
     struct bytes *head;
     struct parts payload;
+    struct parts sent_as; /* links/mpx_frame.h: its MPI messages, once it was sent by MPI */
     unsigned n_owners;
 };
 
