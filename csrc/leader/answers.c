@@ -13,8 +13,9 @@ static void answers_close_small(struct answers *a)
     bytes_unref(small);
 }
 
-void answers_add(struct answers *a, uint64_t id, enum wire_status status, uint32_t time_us, const struct parts *payload)
+void answers_add(struct answers *a, const struct wire_result *result, const struct parts *payload)
 {
+    struct wire_result with_length = *result;
     uint64_t n = payload ? payload->length : 0;
     if (n && n < RUNNER_LENT)
         parts_copy(payload, (struct place){0, 0}, n, buf_extend(&a->small, (size_t)n));
@@ -22,10 +23,11 @@ void answers_add(struct answers *a, uint64_t id, enum wire_status status, uint32
         answers_close_small(a);
         parts_add_range(&a->payload, payload, (struct place){0, 0}, n);
     }
-    wire_results_add(&a->results, &(struct wire_result){id, (uint32_t)n, time_us, (uint8_t)status});
+    with_length.length = (uint32_t)n;
+    wire_results_add(&a->results, &with_length);
 }
 
-void answers_add_failure(struct answers *a, uint64_t id, enum wire_status status, const struct wire_failure *failure)
+void answers_add_failure(struct answers *a, const struct wire_result *result, const struct wire_failure *failure)
 {
     struct buf record = {0};
     struct parts payload = {0};
@@ -33,7 +35,7 @@ void answers_add_failure(struct answers *a, uint64_t id, enum wire_status status
     struct bytes *bytes = buf_take(&record);
     parts_add(&payload, bytes, bytes_data(bytes), bytes_length(bytes));
     bytes_unref(bytes);
-    answers_add(a, id, status, 0, &payload);
+    answers_add(a, result, &payload);
     parts_clear(&payload);
 }
 

@@ -48,7 +48,7 @@ struct leader {
     } by_depth[PREFETCH_MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
     struct deadlines *deadlines; /* of workers whose task has a timeout, or that are to leave */
-    uint32_t n_ready, n_start_failures, n_given;
+    uint32_t n_ready, n_start_failures, n_given, first_worker;
     struct prefetch prefetch;
     uint32_t announced_capacity, announced_workers;
     bool announced;
@@ -74,18 +74,17 @@ static void leader_flush_answers(struct leader *leader)
         leader_send(leader, msg);
 }
 
-static void leader_answer(struct leader *leader, uint64_t id, enum wire_status status, uint32_t time_us,
-                          const struct parts *payload)
+static void leader_answer(struct leader *leader, const struct wire_result *result, const struct parts *payload)
 {
-    answers_add(&leader->answers, id, status, time_us, payload);
+    answers_add(&leader->answers, result, payload);
     if (answers_full(&leader->answers))
         leader_flush_answers(leader);
 }
 
-static void leader_answer_failure(struct leader *leader, uint64_t id, enum wire_status status,
+static void leader_answer_failure(struct leader *leader, const struct wire_result *result,
                                   const struct wire_failure *failure)
 {
-    answers_add_failure(&leader->answers, id, status, failure);
+    answers_add_failure(&leader->answers, result, failure);
     if (answers_full(&leader->answers))
         leader_flush_answers(leader);
 }
@@ -338,7 +337,7 @@ static void leader_on_setup_raised(void *arg, uint32_t index, const char *reason
     leader_begin_end(leader, WIRE_SETUP_RAISED, reason, exception);
 }
 
-static void leader_on_result(void *arg, uint32_t index, enum wire_status status, uint32_t time_us,
+static void leader_on_result(void *arg, uint32_t index, enum wire_status status, const struct runner_time *time,
                              const struct parts *payload)
 {
     struct leader *leader = arg;
@@ -350,10 +349,16 @@ static void leader_on_result(void *arg, uint32_t index, enum wire_status status,
     worker->began_us = leader->now_us;
     worker->n_done++;
     leader_depth_changed(leader, worker, before);
-    prefetch_measure(&leader->prefetch, time_us);
-    leader_answer(leader, task->id, status, time_us, payload);
+    prefetch_measure(&leader->prefetch, time->took_us);
+    leader_answer(leader,
+                  &(struct wire_result){.id = task->id,
+                                        .start = (uint64_t)time->start_us,
+                                        .time = time->took_us,
+                                        .worker = leader->first_worker + index,
+                                        .status = (uint8_t)status},
+                  payload);
     log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
-              leader->settings.rank, index, status, time_us);
+              leader->settings.rank, index, status, time->took_us);
     task_free(task);
     if (worker->n_done == leader->settings.most_tasks && worker->state == READY) {
         leader_worker_leaves(leader, worker); /* it has nothing: it gets them one by one */
@@ -364,10 +369,17 @@ static void leader_on_result(void *arg, uint32_t index, enum wire_status status,
 }
 
 /* The task ends without an answer of its own. */
-static void leader_lose_task(struct leader *leader, struct task *task, enum wire_status status,
-                             const struct wire_failure *failure)
+static void leader_lose_task(struct leader *leader, const struct worker *worker, struct task *task,
+                             enum wire_status status, const struct wire_failure *failure)
 {
     struct wire_failure record = *failure;
+    /* A worker does not say when it begins: that is taken to be when the task became its first. */
+    int64_t took_us = leader->now_us - worker->began_us;
+    struct wire_result result = {.id = task->id,
+                                 .start = (uint64_t)worker->began_us,
+                                 .time = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX,
+                                 .worker = leader->first_worker + worker->index,
+                                 .status = (uint8_t)status};
     char late[64];
     record.rank = leader->settings.rank;
     record.host = leader->host_name;
@@ -378,9 +390,9 @@ static void leader_lose_task(struct leader *leader, struct task *task, enum wire
     }
     leader->n_given--;
     if (status == WIRE_CANCELLED)
-        leader_answer(leader, task->id, status, 0, NULL);
+        leader_answer(leader, &result, NULL);
     else
-        leader_answer_failure(leader, task->id, status, &record);
+        leader_answer_failure(leader, &result, &record);
     task_free(task);
 }
 
@@ -397,7 +409,7 @@ static void leader_take_back_from_dead(struct leader *leader, struct worker *wor
     record.host = leader->host_name;
     record.block = leader->block_id;
     task_remove(&leader->queue, next);
-    leader_answer_failure(leader, next->id, WIRE_WORKER_LOST, &record);
+    leader_answer_failure(leader, &(struct wire_result){.id = next->id, .status = WIRE_WORKER_LOST}, &record);
     task_free(next);
 }
 
@@ -432,7 +444,7 @@ static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_f
                     worker->given.n ? (long long)worker->given.first->id : -1LL);
     /* Several had begun if it wrote to its own pipe and was not heard any more. */
     while ((task = task_pop(&worker->given)))
-        leader_lose_task(leader, task,
+        leader_lose_task(leader, worker, task,
                          worker->killed && worker->killed_for == task->id ? worker->killed_with : WIRE_WORKER_LOST,
                          failure);
     worker->killed = false;
@@ -454,6 +466,7 @@ static void leader_on_start(struct leader *leader, const struct msg *msg)
     char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
     leader->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
     leader->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
+    leader->first_worker = m->start.first_worker;
     leader->state = RUNNING;
     struct runner_start start = {.rank = leader->settings.rank,
                                  .first_in_node = leader->settings.first_in_node,
@@ -507,7 +520,7 @@ static void leader_on_cancel(struct leader *leader, const struct msg *msg)
             leader_take_back(leader, leader_worker_of(task)); /* this one, or others behind it */
         if (task->queue == &leader->queue) {
             task_remove(&leader->queue, task);
-            leader_answer(leader, task->id, WIRE_CANCELLED, 0, NULL);
+            leader_answer(leader, &(struct wire_result){.id = task->id, .status = WIRE_CANCELLED}, NULL);
             task_free(task);
         } else if (!(msg->wire.flags & WIRE_KILL))
             started[n_started++] = task->id;
@@ -564,6 +577,7 @@ void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now
             leader_drain(leader, now_us + msg->wire.count * INT64_C(1000));
         break;
     case WIRE_HEARTBEAT:
+        leader_send(leader, msg_heartbeat(now_us, msg->wire.heartbeat.clock_us));
         break;
     default:
         log_warning("message_unexpected rank=%u type=%d", leader->settings.rank, msg->wire.type);
@@ -612,7 +626,7 @@ void leader_on_tick(struct leader *leader, int64_t now_us)
         return;
     }
     if (leader->period_us && now_us - leader->last_sent_us >= leader->period_us)
-        leader_send(leader, msg_bare(WIRE_HEARTBEAT, 0, 0));
+        leader_send(leader, msg_heartbeat(now_us, 0));
     leader_meet_deadlines(leader);
     if (leader->state == DRAINING && now_us >= leader->grace_until_us)
         leader_begin_end(leader, WIRE_ASKED, "", NULL);

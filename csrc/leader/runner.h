@@ -13,6 +13,11 @@
 
 struct runner;
 
+struct runner_time { /* when a task ran */
+    int64_t start_us; /* of this host's monotonic clock */
+    uint32_t took_us;
+};
+
 struct runner_events {
     /* The runner can start workers. */
     void (*stands)(void *arg, const char *python_version);
@@ -23,7 +28,8 @@ struct runner_events {
     void (*setup_raised)(void *arg, uint32_t worker, const char *reason, const struct parts *exception);
     /* The answer to the first of the worker's tasks that is not answered. A payload below RUNNER_LENT bytes is lent for
      * the call; of a larger one the slices' owners may be kept. */
-    void (*result)(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us, const struct parts *payload);
+    void (*result)(void *arg, uint32_t worker, enum wire_status status, const struct runner_time *time,
+                   const struct parts *payload);
     /* The worker is dead; all its results have been reported. detail: the last lines of its stderr. It can be started. */
     void (*worker_gone)(void *arg, uint32_t worker, const struct wire_failure *failure);
     void *arg;

@@ -37,7 +37,8 @@ static bool echo_turn(void *arg)
         }
     size_t n = self->n; /* what is given meanwhile has its turn next */
     for (size_t i = 0; i < n; i++) {
-        e->result(e->arg, self->workers[i], WIRE_VALUE, 1, &self->answers[i]);
+        struct runner_time time = {loop_now_us(self->loop), 1};
+        e->result(e->arg, self->workers[i], WIRE_VALUE, &time, &self->answers[i]);
         parts_clear(&self->answers[i]);
         any = true;
     }

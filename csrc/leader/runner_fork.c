@@ -118,7 +118,8 @@ static void fork_take_answer(struct worker *worker, const struct up *up, const s
         e->worker_ready(e->arg, worker->index);
     } else if (up->kind == UP_RESULT) {
         worker->n_answered++;
-        e->result(e->arg, worker->index, (enum wire_status)up->status, up->time_us, payload);
+        struct runner_time time = {up->start_us, up->time_us};
+        e->result(e->arg, worker->index, (enum wire_status)up->status, &time, payload);
     } else {
         char *reason = mem_new((size_t)up->status + 1);
         struct parts exception = {0};

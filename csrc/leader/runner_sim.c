@@ -72,14 +72,16 @@ static void sim_answer(struct runner_sim *self, uint32_t index)
     struct worker *worker = &self->workers[index];
     const struct runner_events *e = &self->runner.events;
     struct given *task = worker->first;
+    int64_t due_us = worker->due_us;
     worker->first = task->next;
     worker->n_given--;
     if (worker->first)
         sim_schedule(self, index, ANSWERED, worker->due_us + worker->first->takes_us);
     else
         deadlines_set(self->deadlines, index, INT64_MAX);
-    e->result(e->arg, index, WIRE_VALUE, task->takes_us < UINT32_MAX ? (uint32_t)task->takes_us : UINT32_MAX,
-              &task->arguments);
+    struct runner_time time = {.start_us = due_us - task->takes_us,
+                               .took_us = task->takes_us < UINT32_MAX ? (uint32_t)task->takes_us : UINT32_MAX};
+    e->result(e->arg, index, WIRE_VALUE, &time, &task->arguments);
     sim_drop(task);
 }
 

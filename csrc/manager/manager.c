@@ -45,7 +45,6 @@ struct manager {
 
 static void manager_to_rank(struct manager *manager, struct rank *rank, struct msg *msg)
 {
-    rank->last_sent_us = manager->now_us;
     manager->host.to_rank(manager->host.arg, rank->index, msg);
 }
 
@@ -348,7 +347,7 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
             manager->results.payload_length + msg->wire.payload_length > FLUSH_BYTES)
             manager_flush_results(manager);
         manager_forget_cancelling(manager, msg);
-        wire_results_append(&manager->results, &msg->wire);
+        wire_results_append(&manager->results, &msg->wire, rank->clock.ahead_us);
         parts_add_range(&manager->results_payload, &msg->payload, (struct place){0, 0}, msg->payload.length);
         break;
     case WIRE_TASKS:
@@ -371,6 +370,9 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
         log_line((enum log_level)msg->wire.count, "%.*s", (int)msg->wire.log.line.n, msg->wire.log.line.p);
         break;
     case WIRE_HEARTBEAT:
+        if (msg->wire.heartbeat.echo_us)
+            clock_learn(&rank->clock, (int64_t)msg->wire.heartbeat.echo_us, (int64_t)msg->wire.heartbeat.clock_us,
+                        now_us);
         break;
     default:
         log_error("message_unexpected rank=%u type=%d", index, msg->wire.type);
@@ -400,6 +402,7 @@ static void manager_on_welcome(struct manager *manager, const struct msg *msg)
                                                .pool_id = wire_text_of(manager->settings.pool_id)}};
         parts_add_range(&setup, &msg->payload, (struct place){0, 0}, msg->payload.length);
         manager_to_rank(manager, &manager->ranks[i], msg_make(start, &setup));
+        manager_to_rank(manager, &manager->ranks[i], msg_heartbeat(manager->now_us, 0));
         manager->ranks[i].last_heard_us = manager->now_us;
         first_worker += manager->ranks[i].node.n_workers;
     }
@@ -476,6 +479,7 @@ void manager_on_interchange(struct manager *manager, struct msg *msg, int64_t no
         manager_end_if_all_left(manager);
         break;
     case WIRE_HEARTBEAT:
+        manager_to_interchange(manager, msg_heartbeat(now_us, msg->wire.heartbeat.clock_us));
         break;
     default:
         log_warning("message_unexpected from=interchange type=%d", msg->wire.type);
@@ -509,11 +513,10 @@ static void manager_beat(struct manager *manager)
             manager_begin_end(manager, WIRE_FAILED, reason, 0);
             return;
         }
-        if (manager->now_us - rank->last_sent_us >= manager->period_us / 2)
-            manager_to_rank(manager, rank, msg_bare(WIRE_HEARTBEAT, 0, 0));
+        manager_to_rank(manager, rank, msg_heartbeat(manager->now_us, 0)); /* its answer tells its clock */
     }
     if (manager->now_us - manager->last_sent_us >= manager->period_us / 2)
-        manager_to_interchange(manager, msg_bare(WIRE_HEARTBEAT, 0, 0));
+        manager_to_interchange(manager, msg_heartbeat(manager->now_us, 0));
     if (manager->now_us - manager->last_heard_us > manager->threshold_us)
         manager_on_interchange_lost(manager, "the interchange has been silent for longer than the heartbeat threshold",
                                     manager->now_us);

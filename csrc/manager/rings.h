@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "manager/clock.h"
 #include "wire/wire.h"
 
 /* IDLE: has workers that wait. ROOM: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
@@ -20,7 +21,8 @@ struct rank {
     enum recall_for recalled_for; /* see recall.h */
     uint32_t n_recalled; /* tasks that it was asked for and has not answered about */
     uint32_t idle, ahead, workers_ahead; /* what of it is in the sums */
-    int64_t last_heard_us, last_sent_us, last_answer_us;
+    int64_t last_heard_us, last_answer_us;
+    struct clock clock;
     struct wire_node node;
     enum ring ring;
     struct rank *next, *prev;

@@ -47,15 +47,22 @@
     F(u32, first_worker)                                                                                               \
     F(text, block_id)                                                                                                  \
     F(text, pool_id)
+#define WIRE_FIELDS_heartbeat(F) F(u64, clock_us) F(u64, echo_us)
 #define WIRE_FIELDS_log(F) F(text, line)
 
 #define WIRE_COLUMNS_tasks(C) C(u64, id, ids) C(u32, length, lengths)
-#define WIRE_COLUMNS_results(C) C(u64, id, ids) C(u32, length, lengths) C(u32, time, times) C(u8, status, statuses)
+#define WIRE_COLUMNS_results(C)                                                                                        \
+    C(u64, id, ids)                                                                                                    \
+    C(u64, start, starts)                                                                                              \
+    C(u32, length, lengths)                                                                                            \
+    C(u32, time, times)                                                                                                \
+    C(u32, worker, workers)                                                                                            \
+    C(u8, status, statuses)
 #define WIRE_COLUMNS_ids(C) C(u64, id, ids)
 #define WIRE_COLUMNS(C) WIRE_COLUMNS_results(C) /* all columns that any message has */
 
 /* B(body): each list of fields above; B(columns): each list of columns. */
-#define WIRE_BODIES(B) B(none) B(registration) B(welcome) B(ending) B(credit) B(leader) B(start) B(log)
+#define WIRE_BODIES(B) B(none) B(registration) B(welcome) B(ending) B(heartbeat) B(credit) B(leader) B(start) B(log)
 #define WIRE_COLUMN_LISTS(B) B(tasks) B(results) B(ids)
 
 /* M(name, number, body or columns, flag, least count, most count, longest payload). */
@@ -68,7 +75,7 @@
     M(REGISTER, 16, registration, 0, 1, WIRE_MAX_ITEMS, 0)                                                             \
     M(WELCOME, 17, welcome, 0, 0, 0, WIRE_MAX_ITEM)                                                                    \
     M(REFUSE, 18, ending, 0, 1, 4, 0)                                                                                  \
-    M(HEARTBEAT, 19, none, 0, 0, 0, 0)                                                                                 \
+    M(HEARTBEAT, 19, heartbeat, 0, 0, 0, 0)                                                                            \
     M(CREDIT, 20, credit, WIRE_DRAINING, 0, UINT32_MAX, 0)                                                             \
     M(STOP, 21, none, WIRE_NOW, 0, UINT32_MAX, 0)                                                                      \
     M(BYE, 22, ending, 0, 0, 4, WIRE_MAX_ITEM)                                                                         \

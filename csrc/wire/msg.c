@@ -45,6 +45,12 @@ struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count)
     return msg_make((struct wire_message){.type = type, .flags = flags, .count = count}, NULL);
 }
 
+struct msg *msg_heartbeat(int64_t clock_us, uint64_t echo_us)
+{
+    struct wire_message beat = {.type = WIRE_HEARTBEAT, .heartbeat = {(uint64_t)clock_us, echo_us}};
+    return msg_make(beat, NULL);
+}
+
 struct msg *msg_text(enum wire_type type, uint32_t count, const char *text)
 {
     struct wire_message described = {.type = type, .count = count};

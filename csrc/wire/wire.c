@@ -574,9 +574,22 @@ void wire_results_add(struct wire_results *r, const struct wire_result *result)
     r->payload_length += result->length;
 }
 
-void wire_results_append(struct wire_results *r, const struct wire_message *m)
+/* Starts that are 0 mean that the task did not begin. */
+static void move_starts(uint8_t *starts, uint32_t n, int64_t ahead_us)
 {
+    for (uint32_t i = 0; i < n; i++, starts += 8) {
+        uint64_t start_us = get64(starts);
+        for (int byte = 0; start_us && byte < 8; byte++)
+            starts[byte] = (uint8_t)((start_us - (uint64_t)ahead_us) >> 8 * byte);
+    }
+}
+
+void wire_results_append(struct wire_results *r, const struct wire_message *m, int64_t ahead_us)
+{
+    size_t n_before = r->starts.n;
     WIRE_COLUMNS_results(ADD_ITEMS) r->n += m->count;
+    if (ahead_us)
+        move_starts(r->starts.p + n_before, m->count, ahead_us);
     r->payload_length += m->payload_length;
 }
 

@@ -155,7 +155,8 @@ struct wire_results {
     uint64_t payload_length;
 };
 void wire_results_add(struct wire_results *r, const struct wire_result *result);
-void wire_results_append(struct wire_results *r, const struct wire_message *m); /* all of another RESULTS message */
+/* All of another RESULTS message. ahead_us: its sender's clock minus ours; its starts move to our clock. */
+void wire_results_append(struct wire_results *r, const struct wire_message *m, int64_t ahead_us);
 void wire_results_finish(struct wire_results *r, struct buf *head); /* needs a result; r is empty after */
 void wire_results_free(struct wire_results *r);
 

@@ -32,6 +32,7 @@ struct up { /* from the worker; `length` bytes follow */
     uint32_t status; /* RESULT: enum wire_status. SETUP_RAISED: how many of the bytes are the reason */
     uint32_t time_us;
     uint32_t reserved;
+    int64_t start_us; /* RESULT: of CLOCK_MONOTONIC, which all processes of a host share */
     uint64_t length;
 };
 

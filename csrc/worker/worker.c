@@ -120,7 +120,7 @@ static bool worker_send_up(struct worker *worker, const struct up *up, const voi
     }
 }
 
-static bool worker_send_too_large(struct worker *worker, uint32_t time_us, size_t size)
+static bool worker_send_too_large(struct worker *worker, struct up *up, size_t size)
 {
     struct buf record = {0};
     struct wire_failure failure = {.pid = worker->pid,
@@ -131,8 +131,9 @@ static bool worker_send_too_large(struct worker *worker, uint32_t time_us, size_
                                    .block = "",
                                    .detail = "the result is larger than one message may carry"};
     wire_put_failure(&record, &failure);
-    struct up up = {.kind = UP_RESULT, .status = WIRE_TOO_LARGE, .time_us = time_us, .length = record.n};
-    bool sent = worker_send_up(worker, &up, record.p, record.n, NULL, 0);
+    up->status = WIRE_TOO_LARGE;
+    up->length = record.n;
+    bool sent = worker_send_up(worker, up, record.p, record.n, NULL, 0);
     buf_free(&record);
     return sent;
 }
@@ -163,10 +164,13 @@ static bool worker_run(struct worker *worker, const struct down *down, const uin
     if ((uint32_t)getpid() != worker->pid) /* a child that the task has forked: its parent gives the answer */
         _exit(1);
     int64_t took = worker_now_us() - start;
-    uint32_t time_us = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+    struct up up = {.kind = UP_RESULT,
+                    .status = answer.status,
+                    .time_us = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took,
+                    .start_us = start,
+                    .length = answer.n};
     if (answer.n > WIRE_MAX_ITEM)
-        return worker_send_too_large(worker, time_us, answer.n);
-    struct up up = {.kind = UP_RESULT, .status = answer.status, .time_us = time_us, .length = answer.n};
+        return worker_send_too_large(worker, &up, answer.n);
     return worker_send_up(worker, &up, answer.data, answer.n, NULL, 0);
 }
 

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -149,13 +148,14 @@ class Block:
         self.n_tasks += n
         self.n_messages += 1
         functions = sum(f.length for f in tasks.functions)
-        results = wire.Results(tasks.ids, tasks.lengths, array("I", bytes(4 * n)), bytes(n))
+        results = wire.did_not_run(tasks.ids, wire.Status.VALUE)
+        results.lengths = tasks.lengths
         self._send([results.head(), *payload.cut(functions, payload.length)])
 
     def beat(self, now: float) -> float:
         """Say that it lives, if it has said nothing for long. Returns when to look again."""
         if self._period_s and now - self._sent >= self._period_s / 2:
-            self._send([wire.Heartbeat().head()])
+            self._send([wire.Heartbeat(time.monotonic_ns() // 1000).head()])
         return now + (self._period_s / 2 or PERIOD_S)
 
 

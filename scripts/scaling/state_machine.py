@@ -51,7 +51,7 @@ class LoadedCore:
         ids, given[:n] = array("Q", given[:n]), []
         n = len(ids)
         if n:
-            head = wire.Results(ids, array("I", [ARGUMENTS]) * n, array("I", [0]) * n, bytes(n)).head()
+            head = wire.did_not_run(ids, wire.Status.VALUE, bytes(ARGUMENTS)).head()
             message = wire.decode(head, ARGUMENTS * n)
             assert isinstance(message, wire.Results)
             self.core.on_results(0.0, block, message, Frames([bytes(ARGUMENTS * n)]))

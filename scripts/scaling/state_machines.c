@@ -360,7 +360,7 @@ static double leader_ns(uint32_t n_workers, uint32_t n_waiting, bool timed, uint
     double start = cpu_ns();
     for (uint32_t done = 0; done < n_tasks; done++) {
         r.now_us++;
-        e->result(e->arg, r.busy[r.first++ % r.size], WIRE_VALUE, LONG_US, &empty);
+        e->result(e->arg, r.busy[r.first++ % r.size], WIRE_VALUE, &(struct runner_time){.took_us = LONG_US}, &empty);
         say(&r, one_task(id++, timed));
     }
     double ns = (cpu_ns() - start) / n_tasks;

@@ -24,11 +24,12 @@ static inline void word_text(FILE *to, const char *name, wire_text value)
 
 /* ---- line_TYPE: a field in a line of its own ---- */
 
-static inline void line_u32(FILE *to, const char *name, uint32_t value)
+static inline void line_u64(FILE *to, const char *name, uint64_t value)
 {
-    word_u32(to, name, value);
+    word_u64(to, name, value);
     putc('\n', to);
 }
+#define line_u32 line_u64
 #define line_period line_u32
 #define line_above line_u32
 #define line_codec line_u32

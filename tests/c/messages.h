@@ -73,6 +73,16 @@ static inline struct msg *make_results(uint64_t first, uint32_t n)
     return msg_new(&head, NULL);
 }
 
+static inline struct msg *make_result_begun(uint64_t id, uint64_t start_us, uint32_t worker)
+{
+    struct wire_results results = {0};
+    struct buf head = {0};
+    wire_results_add(&results, &(struct wire_result){.id = id, .start = start_us, .time = 10, .worker = worker});
+    wire_results_finish(&results, &head);
+    wire_results_free(&results);
+    return msg_new(&head, NULL);
+}
+
 /* One result of n bytes. */
 static inline struct msg *make_result_of(uint64_t id, size_t n)
 {

@@ -158,7 +158,8 @@ static void answer(struct world *w, int worker, uint32_t time_us)
 {
     struct parts payload = {0};
     w->fake.n_answered[worker]++;
-    w->fake.runner.events.result(w->fake.runner.events.arg, (uint32_t)worker, WIRE_VALUE, time_us, &payload);
+    struct runner_time time = {.start_us = w->now_us - time_us, .took_us = time_us};
+    w->fake.runner.events.result(w->fake.runner.events.arg, (uint32_t)worker, WIRE_VALUE, &time, &payload);
 }
 
 static void run_one(struct world *w, int worker, uint32_t time_us)
@@ -667,7 +668,9 @@ static void a_silent_manager_is_given_up_and_a_quiet_leader_is_not(void)
     w.now_us = 30000000;
     leader_on_tick(w.leader, w.now_us);
     CHECK_EQUAL(outbox_count(&w.out, WIRE_HEARTBEAT), 1);
-    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    say(&w, msg_heartbeat(5, 0));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_HEARTBEAT)->wire.heartbeat.clock_us, 30000000);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_HEARTBEAT)->wire.heartbeat.echo_us, 5);
     w.now_us = 149000000;
     leader_on_tick(w.leader, w.now_us);
     CHECK_EQUAL(w.ended, 0);
@@ -693,7 +696,7 @@ static void a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_
     say(&w, msg_bare(WIRE_STOP, 0, UINT32_MAX));
     CHECK_EQUAL(w.ended, 1);
     tick_at(&w, 100000000);
-    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0));
+    say(&w, msg_heartbeat(1, 0));
     CHECK_EQUAL(leader_deadline_us(w.leader), 220000001);
     tick_at(&w, 220000000);
     CHECK_EQUAL(w.manager_gone, 0);
@@ -714,7 +717,7 @@ static void a_leader_that_has_failed_does_not_wait_long(void)
     flush_world(&w);
     CHECK_EQUAL(w.failed, 1);
     CHECK_EQUAL(leader_deadline_us(w.leader), 10000000);
-    say(&w, msg_bare(WIRE_HEARTBEAT, 0, 0)); /* changes nothing */
+    say(&w, msg_heartbeat(1, 0)); /* changes nothing */
     tick_at(&w, 10000000);
     CHECK_EQUAL(w.manager_gone, 1);
     end(&w);

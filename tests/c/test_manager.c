@@ -1,5 +1,6 @@
 /* manager: how a block begins, which rank gets which task, what goes up, and how a block ends. Messages in, messages out,
  * and the clock is a number. */
+#include "manager/clock.h"
 #include "manager/manager.h"
 
 #include "check.h"
@@ -137,6 +138,56 @@ static void it_registers_when_every_rank_stands_and_starts_them_when_welcome(voi
     CHECK_EQUAL(outbox_count(&w.out, WIRE_START), 3);
     CHECK_EQUAL(outbox_last(&w.out, WIRE_START)->wire.start.first_worker, 5);
     end(&w);
+}
+
+/* Rank 1's clock is 500 s ahead of ours, rank 2's an hour behind; both heartbeats are under way for 200 us. */
+static void starts_of_results_move_to_the_clock_of_the_manager(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_interchange(&w, make_tasks(1, 6, 'f', 0));
+    w.now_us = 4000000000 + 200;
+    from_rank(&w, 1, msg_heartbeat(4000000000 + 500000000 + 100, 4000000000));
+    from_rank(&w, 2, msg_heartbeat(4000000000 - 3600000000 + 100, 4000000000));
+    from_rank(&w, 1, make_result_begun(1, 4500000500, 7));
+    CHECK_EQUAL(wire_start(&outbox_last(&w.out, WIRE_RESULTS)->wire, 0), 4000000500);
+    CHECK_EQUAL(wire_worker(&outbox_last(&w.out, WIRE_RESULTS)->wire, 0), 7);
+    from_rank(&w, 2, make_result_begun(2, 400000500, 9));
+    CHECK_EQUAL(wire_start(&outbox_last(&w.out, WIRE_RESULTS)->wire, 0), 4000000500);
+    from_rank(&w, 0, make_result_begun(3, 4000000500, 0));
+    CHECK_EQUAL(wire_start(&outbox_last(&w.out, WIRE_RESULTS)->wire, 0), 4000000500);
+    from_rank(&w, 2, make_result_begun(4, 0, 0)); /* it never began */
+    CHECK_EQUAL(wire_start(&outbox_last(&w.out, WIRE_RESULTS)->wire, 0), 0);
+    end(&w);
+}
+
+static void a_heartbeat_of_the_interchange_is_answered_with_its_own_clock(void)
+{
+    struct world w;
+    start(&w, 1, 2);
+    w.now_us = 77;
+    from_interchange(&w, msg_heartbeat(123456789, 0));
+    struct wire_heartbeat answer = outbox_last(&w.out, WIRE_HEARTBEAT)->wire.heartbeat;
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_HEARTBEAT), 1);
+    CHECK_EQUAL(answer.echo_us, 123456789);
+    CHECK_EQUAL(answer.clock_us, 77);
+    end(&w);
+}
+
+static void the_quickest_answer_tells_a_clock_until_it_is_old(void)
+{
+    struct clock clock = {0};
+    clock_learn(&clock, 1000, 51000, 1100);
+    CHECK_EQUAL(clock.ahead_us, 49950);
+    clock_learn(&clock, 2000, 59000, 9000); /* slow, so it knows little */
+    CHECK_EQUAL(clock.ahead_us, 49950);
+    clock_learn(&clock, 10000, 60040, 10020);
+    CHECK_EQUAL(clock.ahead_us, 50030);
+    clock_learn(&clock, 30000, 60040, 20000); /* from the future */
+    CHECK_EQUAL(clock.ahead_us, 50030);
+    for (int i = 0; i < 20; i++) /* now all are slow, and the clock has drifted */
+        clock_learn(&clock, 50000, 101025, 50050);
+    CHECK_EQUAL(clock.ahead_us, 51000);
 }
 
 static void its_credit_is_the_sum(void)
@@ -463,7 +514,7 @@ static void a_silent_rank_ends_the_block(void)
     struct world w;
     start(&w, 2, 1);
     for (w.now_us = 15000000; w.now_us < 150000000 && !w.over; w.now_us += 15000000) {
-        struct msg *beat = msg_bare(WIRE_HEARTBEAT, 0, 0);
+        struct msg *beat = msg_heartbeat(1, 0);
         manager_on_rank(w.manager, 0, beat, w.now_us);
         manager_on_interchange(w.manager, beat, w.now_us);
         msg_unref(beat);
@@ -491,7 +542,7 @@ static void a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_a
     from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_ASKED, ""));
     outbox_clear(&w.out);
     for (int i = 0; i < 20; i++) { /* rank 0 works on */
-        struct msg *beat = msg_bare(WIRE_HEARTBEAT, 0, 0);
+        struct msg *beat = msg_heartbeat(1, 0);
         w.now_us += 15000000;
         manager_on_rank(w.manager, 0, beat, w.now_us);
         manager_on_interchange(w.manager, beat, w.now_us);
@@ -580,6 +631,9 @@ int main(void)
 {
     quiet();
     it_registers_when_every_rank_stands_and_starts_them_when_welcome();
+    starts_of_results_move_to_the_clock_of_the_manager();
+    a_heartbeat_of_the_interchange_is_answered_with_its_own_clock();
+    the_quickest_answer_tells_a_clock_until_it_is_old();
     its_credit_is_the_sum();
     what_tasks_take_is_the_mean_over_workers_as_they_come_and_go();
     tasks_are_shared_out_evenly_waiting_workers_first();

@@ -366,12 +366,12 @@ static void on_ready(void *arg, uint32_t worker)
     h->runner->ops->give(h->runner, worker, h->given.first);
 }
 
-static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
+static void on_result(void *arg, uint32_t worker, enum wire_status status, const struct runner_time *time,
                       const struct parts *payload)
 {
     ((struct home *)arg)->n_results++;
     CHECK_EQUAL(payload->length, LARGE);
-    (void)worker, (void)status, (void)time_us;
+    (void)worker, (void)status, (void)time;
 }
 
 static void on_gone(void *arg, uint32_t worker, const struct wire_failure *failure)

@@ -34,13 +34,13 @@ static void on_setup_raised(void *arg, uint32_t worker, const char *reason, cons
     (void)worker, (void)reason, (void)exception;
 }
 
-static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
+static void on_result(void *arg, uint32_t worker, enum wire_status status, const struct runner_time *time,
                       const struct parts *payload)
 {
     struct world *w = arg;
     w->n_results++;
     w->last_length = payload->length;
-    (void)worker, (void)status, (void)time_us;
+    (void)worker, (void)status, (void)time;
 }
 
 static void on_gone(void *arg, uint32_t worker, const struct wire_failure *failure)

@@ -63,7 +63,7 @@ static void on_setup_raised(void *arg, uint32_t worker, const char *reason, cons
     CHECK(false, "worker %u: %s", worker, reason);
 }
 
-static void on_result(void *arg, uint32_t worker, enum wire_status status, uint32_t time_us,
+static void on_result(void *arg, uint32_t worker, enum wire_status status, const struct runner_time *time,
                       const struct parts *payload)
 {
     struct world *w = arg;
@@ -71,7 +71,7 @@ static void on_result(void *arg, uint32_t worker, enum wire_status status, uint3
     CHECK_EQUAL(status, WIRE_VALUE);
     if (payload->length == sizeof both)
         parts_copy(payload, (struct place){0, 0}, sizeof both, (uint8_t *)both);
-    w->reported[w->n_reported].time_us = time_us;
+    w->reported[w->n_reported].time_us = time->took_us;
     w->reported[w->n_reported].text = both[1];
     tell(w, RESULT, worker);
 }

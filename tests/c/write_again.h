@@ -28,7 +28,7 @@ static inline void write_again(const struct wire_message *m, struct buf *head)
         wire_tasks_free(&tasks);
         break;
     case WIRE_RESULTS:
-        wire_results_append(&results, m);
+        wire_results_append(&results, m, 0);
         wire_results_finish(&results, head);
         head->n = 0;
         for (uint32_t i = 0; i < m->count; i++)

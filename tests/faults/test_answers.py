@@ -31,9 +31,7 @@ def world(any_mpi: str, tmp_path: Path) -> Iterator[ByHand]:
 
 
 def results(ids: list[int], value: bytes) -> list[bytes]:
-    n = len(ids)
-    columns = array("Q", ids), array("I", [len(value)] * n), array("I", [1] * n), bytes([wire.Status.VALUE] * n)
-    return [wire.Results(*columns).head(), value * n]
+    return [wire.did_not_run(array("Q", ids), wire.Status.VALUE, value).head(), value * len(ids)]
 
 
 def value_of(obj: object) -> bytes:
@@ -82,7 +80,7 @@ from array import array
 from xse.wire import messages as wire
 from xse.interchange import __main__ as program, loop
 do = loop.Interchange._do
-unasked = wire.Results(array("Q", [999_999]), array("I", [0]), array("I", [1]), bytes([wire.Status.CANCELLED]))
+unasked = wire.did_not_run(array("Q", [999_999]), wire.Status.CANCELLED)
 def is_results(effect):
     return isinstance(effect, loop.core.ToClient) and effect.head[4] == wire.Type.RESULTS
 def twice(self, effects):

@@ -114,7 +114,9 @@ static inline struct msg *feed_results(uint64_t first, uint32_t n, uint32_t leng
     struct buf head = {0};
     static const uint8_t bytes[255 * 255];
     for (uint32_t i = 0; i < n; i++)
-        wire_results_add(&results, &(struct wire_result){first + i, length, 10, (uint8_t)status});
+        wire_results_add(&results,
+                         &(struct wire_result){
+                             .id = first + i, .start = 1, .length = length, .time = 10, .status = (uint8_t)status});
     wire_results_finish(&results, &head);
     wire_results_free(&results);
     struct parts payload = feed_payload(bytes, (size_t)n * length);

@@ -92,9 +92,8 @@ def message_of(feed: Feed, world: World, kind: int) -> tuple[wire.Message, Frame
             return wire.Credit(feed.number(), feed.number(), feed.number(), feed.byte() == 1), nothing
         case 3 | 4:
             ids = some_ids(feed, world)
-            n = len(ids)
-            length = feed.byte()
-            results = wire.Results(ids, array("I", [length]) * n, array("I", [0]) * n, bytes([feed.byte() % 8]) * n)
+            payload = bytes(feed.byte())
+            results = wire.did_not_run(ids, wire.Status(feed.byte() % 8), payload)
             return results, Frames([bytes(results.payload_length())])
         case 5:
             return tasks_of(feed, some_ids(feed, world))

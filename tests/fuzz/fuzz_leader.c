@@ -164,7 +164,8 @@ static void worker_acts(struct world *w, struct feed *f, uint8_t op)
         struct parts payload = feed_payload(bytes, feed_byte(f) + (size_t)(op % 8 == 7) * RUNNER_LENT);
         fake->n_given[i]--;
         fake->n_begun[i] = fake->n_given[i] && (op & 8) ? 1 : 0;
-        e->result(e->arg, i, feed_byte(f) % (WIRE_BLOCK_FAILED + 1), feed_u32(f), &payload);
+        struct runner_time time = {.took_us = feed_u32(f)};
+        e->result(e->arg, i, feed_byte(f) % (WIRE_BLOCK_FAILED + 1), &time, &payload);
         parts_clear(&payload);
     } else
         fake->n_begun[i] = fake->n_given[i] ? 1 : 0;

@@ -92,7 +92,7 @@ static struct msg *from_rank(struct world *w, struct feed *f, uint8_t kind)
     case 7:
         return msg_text(WIRE_BYE, feed_byte(f) % 5, "why");
     case 8:
-        return msg_bare(feed_byte(f) & 1 ? WIRE_STOP : WIRE_HEARTBEAT, 0, 0);
+        return feed_byte(f) & 1 ? msg_bare(WIRE_STOP, 0, 0) : msg_heartbeat(feed_u32(f), feed_u32(f));
     default:
         return feed_raw(f);
     }

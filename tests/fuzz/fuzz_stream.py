@@ -39,8 +39,8 @@ class Pieces:
 
 def good(n: int, fill: int) -> bytes:
     """A message with a payload of n bytes."""
-    results = wire.Results(array("Q", [fill]), array("I", [n]), array("I", [0]), b"\0")
-    return results.head() + bytes([fill]) * n
+    payload = bytes([fill]) * n
+    return wire.did_not_run(array("Q", [fill]), wire.Status.VALUE, payload).head() + payload
 
 
 def assemble(feed: Feed) -> bytes:

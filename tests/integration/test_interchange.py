@@ -97,6 +97,7 @@ def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Execu
     node = wire.NodeEntry(0, 1, n, 1, 1, "h")
     pool.send(wire.Register("b", "p", VERSION, PYTHON, "played", "played", (node,)).head())
     assert isinstance(wire.decode(pool.recv(), 0), wire.Welcome)
+    assert isinstance(wire.decode(pool.recv(), 0), wire.Heartbeat)
     pool.send(wire.Credit(n, n).head())
     ids = array("Q", range(1, n + 1))
     tasks = wire.Tasks((wire.Function(bytes(16), 0),), (wire.Run(0, n),), ids, array("I", bytes(4 * n)))
@@ -106,7 +107,7 @@ def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Execu
     executor.interchange.send_signal(signal.SIGSTOP)
     eventually(lambda: _is_stopped(executor.interchange.pid), "the interchange is stopped")
     for i in ids:
-        pool.send(wire.Results(array("Q", [i]), array("I", [0]), array("I", [0]), b"\0").head())
+        pool.send(wire.did_not_run(array("Q", [i]), wire.Status.VALUE).head())
     pool.send(wire.Bye(wire.ByeCode.DRAINED, "").head())
     pool.close()
     context.term()  # all has left

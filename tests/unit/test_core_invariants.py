@@ -204,10 +204,8 @@ class World:
 
     def results(self, block: Block, ids: list[int], status: wire.Status) -> None:
         payloads = [b"%d of %s" % (i, block.name.encode()) for i in ids]
-        n = len(ids)
-        message = wire.Results(
-            array("Q", ids), array("I", map(len, payloads)), array("I", [0]) * n, bytes([status]) * n
-        )
+        message = wire.did_not_run(array("Q", ids), status)
+        message.lengths = array("I", map(len, payloads))
         self.core.on_heard(self.now, block.name)
         self.core.on_results(self.now, block.name, message, Frames(payloads))
 
@@ -237,7 +235,7 @@ class World:
         if self.lost:
             block = dice.one_of(self.lost)
             for task_id in block.begun[:1]:
-                message = wire.Results(array("Q", [task_id]), array("I", [0]), array("I", [0]), bytes(1))
+                message = wire.did_not_run(array("Q", [task_id]), wire.Status.VALUE)
                 self.core.on_unregistered(block.name, message)
 
     # ---- what the core wants

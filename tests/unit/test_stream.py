@@ -23,7 +23,7 @@ def pair() -> tuple[Stream, Stream]:
 def value(n: int) -> tuple[bytes, bytes]:
     """A RESULTS message with one result of n bytes: head and payload."""
     payload = random.Random(n).randbytes(n)
-    results = wire.Results(array("Q", [n]), array("I", [n]), array("I", [0]), b"\0")
+    results = wire.did_not_run(array("Q", [n]), wire.Status.VALUE, payload)
     return results.head(), payload
 
 
@@ -78,7 +78,7 @@ def test_streams_that_read_into_one_buffer_do_not_mix() -> None:
 def test_a_head_larger_than_the_buffer_is_taken(pair: tuple[Stream, Stream]) -> None:
     a, b = pair
     n = wire.MAX_ITEMS
-    results = wire.Results(array("Q", range(n)), array("I", [0]) * n, array("I", [0]) * n, bytes(n))
+    results = wire.did_not_run(array("Q", range(n)), wire.Status.VALUE)
     a.send([results.head()])
     a.send(value(7))
     messages = exchange(a, b, 2)

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from xse.interchange.clock import Clock
 from xse.interchange.queue import Arrived, Queue, to_message
 from xse.version import mismatch
 from xse.wire import commands
@@ -77,8 +78,8 @@ class Block:
     peer: Peer
     hello: wire.Register
     last_heard: float
-    last_sent: float
     last_answer: float
+    clock: Clock = field(default_factory=Clock)
     n_workers: int = 0
     capacity: int = 0
     task_s: float = 0.0
@@ -155,7 +156,7 @@ class Core:
     def settle(self, now: float) -> list[Effect]:
         """What all that happened since the last call leads to."""
         if self._queue and (self._idle or self._room):
-            self._dispatch(now)
+            self._dispatch()
         self._balance(now)
         if self._results:
             self._flush_results()
@@ -184,16 +185,13 @@ class Core:
             self._effects.append(_merged(pending[:batch]))
             del pending[:batch]
 
-    def _to_block(self, block: Block, now: float, message: wire.Message, payload: Sequence[wire.Buffer]) -> None:
-        block.last_sent = now
+    def _to_block(self, block: Block, message: wire.Message, payload: Sequence[wire.Buffer]) -> None:
         self._effects.append(ToBlock(block.peer, message.head(), payload))
 
     def _results_to_client(self, ids: array[int], status: wire.Status, record: bytes) -> None:
         for i in range(0, len(ids), wire.MAX_ITEMS):
             part = ids[i : i + wire.MAX_ITEMS]
-            n = len(part)
-            results = wire.Results(part, array("I", [len(record)]) * n, array("I", [0]) * n, bytes([status]) * n)
-            self._results.append((results, Frames([record * n])))
+            self._results.append((wire.did_not_run(part, status, record), Frames([record * len(part)])))
 
     def _event(self, event: commands.Event) -> None:
         self._flush_results()  # what was answered is told before what happened next
@@ -239,7 +237,7 @@ class Core:
         self._n_recalled += n - block.recalled
         block.recalled = n
 
-    def _dispatch(self, now: float) -> None:
+    def _dispatch(self) -> None:
         """In rounds: a share for each block of the ring, in one message each."""
         queue = self._queue
         while queue and (self._idle or self._room):
@@ -256,7 +254,7 @@ class Core:
                 pieces = queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
                 tasks, payload = to_message(pieces)
                 block.in_flight.update(tasks.ids)
-                self._to_block(block, now, tasks, payload)
+                self._to_block(block, tasks, payload)
                 self._place(block)
 
     def _balance(self, now: float) -> None:
@@ -284,7 +282,7 @@ class Core:
             wanted -= here
             in_vain = False
             self._recalled(block, here)
-            self._to_block(block, now, wire.Recall(here), [])
+            self._to_block(block, wire.Recall(here), [])
         if in_vain:
             self._looked_at = now
 
@@ -294,7 +292,7 @@ class Core:
         """New tasks."""
         self._queue.add(Arrived(tasks, payload))
 
-    def on_cancel(self, now: float, cancel: wire.Cancel) -> None:
+    def on_cancel(self, now: float, cancel: wire.Cancel) -> None:  # noqa: ARG002
         """Drop what waits here; ask the blocks for the rest."""
         here = self._queue.remove(cancel.ids)
         self._results_to_client(array("Q", here), wire.Status.CANCELLED, b"")
@@ -303,7 +301,7 @@ class Core:
             there = rest & block.in_flight
             if there:
                 self._cancelling |= there
-                self._to_block(block, now, wire.Cancel(array("Q", sorted(there)), cancel.kill), [])
+                self._to_block(block, wire.Cancel(array("Q", sorted(there)), cancel.kill), [])
 
     def on_request(self, now: float, number: int, request: commands.Request) -> None:
         """A command."""
@@ -322,22 +320,22 @@ class Core:
             case commands.Stop():
                 block = self._find(request.block_id)
                 if block:
-                    self._stop(block, now, wire.Stop(now=not request.grace_ms, grace_ms=request.grace_ms))
+                    self._stop(block, wire.Stop(now=not request.grace_ms, grace_ms=request.grace_ms))
                 self._reply(number, commands.Done(block is not None))
             case commands.Shutdown():
                 self._shutdown = number
                 for block in self._blocks.values():
-                    self._stop(block, now, wire.Stop(now=True))
+                    self._stop(block, wire.Stop(now=True))
                 self._done_if_over()
 
     def _find(self, name: str) -> Block | None:
         """By block id, or by the pool's."""
         return self._by_id.get(name) or next((b for b in self._blocks.values() if b.hello.pool_id == name), None)
 
-    def _stop(self, block: Block, now: float, how: wire.Stop) -> None:
+    def _stop(self, block: Block, how: wire.Stop) -> None:
         block.stopping = True
         self._place(block)
-        self._to_block(block, now, how, [])
+        self._to_block(block, how, [])
 
     def _status(self, now: float) -> commands.StatusReply:
         blocks = [
@@ -369,14 +367,15 @@ class Core:
             logger.warning("block_refused block=%s pool=%s reason=%r", hello.block_id, hello.pool_id, refusal.reason)
             self._effects += [ToBlock(peer, refusal.head(), []), Forget(peer)]
             return
-        block = Block(peer, hello, last_heard=now, last_sent=now, last_answer=now)
+        block = Block(peer, hello, last_heard=now, last_answer=now)
         self._blocks[peer] = self._by_id[hello.block_id] = block
         self._ever_connected[hello.block_id] = None
         logger.info("block_up block=%s pool=%s hosts=%s mpi=%r", block.id, hello.pool_id, block.hosts, hello.mpi)
         welcome = wire.Welcome(
             round(self._period * 1000), round(self._threshold * 1000), self._setup_codec, len(self._setup)
         )
-        self._to_block(block, now, welcome, [self._setup] if self._setup else [])
+        self._to_block(block, welcome, [self._setup] if self._setup else [])
+        self._to_block(block, wire.Heartbeat(_us(now)), [])
         nodes = hello.nodes
         self._event(
             commands.BlockUp(
@@ -413,6 +412,11 @@ class Core:
         """Something came from this pool: it lives."""
         self._blocks[peer].last_heard = now
 
+    def on_heartbeat(self, now: float, peer: Peer, beat: wire.Heartbeat) -> None:
+        """A pool lives, and may tell its clock."""
+        if beat.echo_us:
+            self._blocks[peer].clock.learn(beat.echo_us, beat.clock_us, _us(now))
+
     def on_credit(self, peer: Peer, credit: wire.Credit) -> None:
         block = self._blocks[peer]
         block.n_workers, block.capacity = credit.n_workers, credit.capacity
@@ -421,7 +425,7 @@ class Core:
         self._recalled(block, 0)
         if credit.draining and not block.draining:
             block.draining = True  # it ends when it has heard that nothing more is under way to it
-            self._to_block(block, block.last_heard, wire.Stop(grace_ms=wire.UINT32_MAX), [])
+            self._to_block(block, wire.Stop(grace_ms=wire.UINT32_MAX), [])
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
             self._event(commands.BlockReady(block.id, credit.n_workers))
@@ -447,11 +451,14 @@ class Core:
         for i, (task_id, length) in enumerate(zip(results.ids, results.lengths, strict=True)):
             if task_id in asked:
                 asked.discard(task_id)
+                here = slice(i, i + 1)
                 one = wire.Results(
-                    results.ids[i : i + 1],
-                    results.lengths[i : i + 1],
-                    results.times[i : i + 1],
-                    results.statuses[i : i + 1],
+                    results.ids[here],
+                    results.starts[here],
+                    results.lengths[here],
+                    results.times[here],
+                    results.workers[here],
+                    results.statuses[here],
                 )
                 self._results.append((one, Frames(payload.cut(at, at + length))))
                 n += 1
@@ -537,8 +544,8 @@ class Core:
                 if now - block.last_heard > self._threshold:
                     reason = f"nothing was heard of it for {self._threshold:g} s (heartbeat_threshold)"
                     self.on_lost(block.peer, reason)
-                elif now - block.last_sent >= self._period / 2:
-                    self._to_block(block, now, wire.Heartbeat(), [])
+                else:  # however busy it is: its answer tells its clock
+                    self._to_block(block, wire.Heartbeat(_us(now)), [])
 
     def deadline(self) -> float:
         """When ``on_tick`` wants to be called."""
@@ -550,15 +557,21 @@ def _merged(batch: list[tuple[wire.Results, Frames]]) -> ToClient:
     if len(batch) == 1:
         results, payload = batch[0]
         return ToClient(results.head(), payload.cut(0, payload.length))
-    ids, lengths, times = array("Q"), array("I"), array("I")
+    ids, starts, lengths, times, workers = array("Q"), array("Q"), array("I"), array("I"), array("I")
     parts: list[wire.Buffer] = []
     for results, payload in batch:
         ids += results.ids
+        starts += results.starts
         lengths += results.lengths
         times += results.times
+        workers += results.workers
         parts += payload.cut(0, payload.length)
     statuses = b"".join(results.statuses for results, _ in batch)
-    return ToClient(wire.Results(ids, lengths, times, statuses).head(), joined(parts))
+    return ToClient(wire.Results(ids, starts, lengths, times, workers, statuses).head(), joined(parts))
+
+
+def _us(now: float) -> int:
+    return round(now * 1e6)
 
 
 def _minor(version: str) -> list[str]:

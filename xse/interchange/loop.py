@@ -270,7 +270,7 @@ class Interchange:
             case wire.Bye():
                 self._core.on_bye(peer, message, bytes(payload.one(0, payload.length)))
             case wire.Heartbeat():
-                pass
+                self._core.on_heartbeat(now, peer, message)
             case _:
                 self._core.on_lost(peer, f"it sent {message.type.name}, which no block may send")
 

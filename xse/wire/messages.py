@@ -297,11 +297,15 @@ class Tasks:
 
 @dataclass(slots=True)
 class Results:
-    """Many results. ``times`` are microseconds in the worker, ``statuses`` one byte each (``Status``)."""
+    """Many results. ``starts``: when each task began, in microseconds of the sender's clock; 0: it did not. ``times``:
+    microseconds in the worker. ``workers``: the worker's number in its block. ``statuses``: one byte each (``Status``).
+    """
 
     ids: array[int]
+    starts: array[int]
     lengths: array[int]
     times: array[int]
+    workers: array[int]
     statuses: bytes
     received: Buffer = field(default=b"", compare=False, repr=False)  # the head it was read from
     type: ClassVar[Type] = Type.RESULTS
@@ -313,9 +317,16 @@ class Results:
         if self.received:
             return bytes(self.received)
         n = len(self.ids)
-        columns = (self.ids.tobytes(), self.lengths.tobytes(), self.times.tobytes(), self.statuses)
-        body = b"".join((*columns, bytes(-17 * n % 8)))
+        columns = (self.ids, self.starts, self.lengths, self.times, self.workers, self.statuses)
+        body = b"".join((*columns, bytes(-29 * n % 8)))
         return _preamble(Type.RESULTS, count=n, body_length=len(body), payload_length=self.payload_length()) + body
+
+
+def did_not_run(ids: array[int], status: Status, payload: bytes = b"") -> Results:
+    """Results of tasks that no worker began, each with the same status and payload."""
+    zeros = array("I", bytes(4 * len(ids)))
+    lengths = array("I", [len(payload)]) * len(ids)
+    return Results(ids, array("Q", bytes(8 * len(ids))), lengths, zeros, zeros, bytes([status]) * len(ids))
 
 
 class ByFields:
@@ -426,8 +437,11 @@ class Refuse(ByFields):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat(ByFields):
-    """The sender lives."""
+    """The sender lives. ``clock_us``: its monotonic clock, in microseconds. ``echo_us``: the ``clock_us`` of the
+    HEARTBEAT that this one answers; 0: it answers none."""
 
+    clock_us: U64
+    echo_us: U64 = 0
     type: ClassVar[Type] = Type.HEARTBEAT
 
 
@@ -629,9 +643,11 @@ def _read_tasks(p: _Preamble) -> Tasks:
 
 def _read_results(p: _Preamble) -> Results:
     head, n = p.head, p.count
-    lengths_at = PREAMBLE + 8 * n
+    starts_at = PREAMBLE + 8 * n
+    lengths_at = starts_at + 8 * n
     times_at = lengths_at + 4 * n
-    statuses_at = times_at + 4 * n
+    workers_at = times_at + 4 * n
+    statuses_at = workers_at + 4 * n
     end = statuses_at + n
     _exactly(head, end + (-end % 8))
     statuses = bytes(head[statuses_at:end])
@@ -639,9 +655,10 @@ def _read_results(p: _Preamble) -> Results:
         raise WireError("RANGE", f"status {max(statuses)}")
     if any(head[end:]):
         raise WireError("RESERVED", "padding")
-    ids, lengths = _column("Q", head[PREAMBLE:lengths_at]), _column("I", head[lengths_at:times_at])
+    ids, starts = _column("Q", head[PREAMBLE:starts_at]), _column("Q", head[starts_at:lengths_at])
+    lengths, times = _column("I", head[lengths_at:times_at]), _column("I", head[times_at:workers_at])
     _within_limits(lengths, sum(lengths), p.payload_length)
-    return Results(ids, lengths, _column("I", head[times_at:statuses_at]), statuses, head)
+    return Results(ids, starts, lengths, times, _column("I", head[workers_at:statuses_at]), statuses, head)
 
 
 class _Shape(NamedTuple):
