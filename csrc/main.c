@@ -12,7 +12,6 @@
 #include "options.h"
 #include "rank/process.h"
 #include "rank/rank.h"
-#include "worker/interpreter.h"
 #include "worker/zygote.h"
 
 static int main_fail(const struct err *err)
@@ -23,8 +22,7 @@ static int main_fail(const struct err *err)
 
 static void main_print_versions(void)
 {
-    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\npython %s\n", XSE_VERSION, mpx_library(), XSE_MPICC,
-           zlink_library(""), interpreter_built_for());
+    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\n", XSE_VERSION, mpx_library(), XSE_MPICC, zlink_library(""));
 }
 
 /* The command line, after what the connect file has for it. Both outlive the options, whose texts lie in them. */
@@ -44,17 +42,6 @@ static int main_read_options(struct options *options, struct connect_file *file,
     int bad = options_parse(options, n + argc - 1, all, err);
     mem_free(all);
     return bad;
-}
-
-static int main_check_python(const struct options *options, struct err *err)
-{
-    const char *built_for = interpreter_built_for();
-    if (!*options->expect_python || strcmp(options->expect_python, built_for) == 0)
-        return 0;
-    return err_set(err,
-                   "this xse-pool was built for Python %s, and the executor runs Python %s: build xse with that Python "
-                   "(pip install . there), or use Python %s",
-                   built_for, options->expect_python, built_for);
 }
 
 /* NULL, and no error: the options name a runner without Python. */
@@ -90,8 +77,6 @@ int main(int argc, char **argv)
         (options.help ? options_help : main_print_versions)();
         return 0;
     }
-    if (main_check_python(&options, &err))
-        return main_fail(&err);
     if (gethostname(host, sizeof host - 1) ||
         getrandom(&settings.random, sizeof settings.random, 0) != sizeof settings.random) {
         err_set_errno(&err, "cannot learn the host's name");

@@ -43,7 +43,6 @@ static const struct option {
       "ranks that were asked for: one that finds itself alone ends with an error [0: not known]"),
     N("--prefetch", "N", prefetch, -1, -1, 1000000, "tasks that a rank may hold beyond its workers [-1: as measured]"),
     T("--python", "PATH", python, "", "the Python whose environment tasks run in [the one xse-pool was built with]"),
-    T("--expect-python", "X.Y", expect_python, "", "end with an error if xse-pool was built for another Python"),
     T("--libzmq", "FILE", libzmq, "", "the libzmq to reach another host's interchange with [pyzmq's]"),
     T("--preload", "A,B", preload, "", "modules to import once in each rank, before its workers are forked"),
     T("--path", "A:B", path, "", "directories to add to sys.path of the workers"),
@@ -58,7 +57,7 @@ static const struct option {
     N("--drain-after", "S", drain_after_s, 0, 0, INT32_MAX, "take no more tasks after so long, and end [0: never]"),
     N("--grace", "MS", grace_ms, 1000, 0, 3600000, "how long running tasks may go on after SIGTERM [1000]"),
     F("--debug", debug, "log every task"),
-    F("--version", version, "print the versions of xse-pool, MPI, libzmq and Python, and end"),
+    F("--version", version, "print the versions of xse-pool, MPI and libzmq, and end"),
     F("--help", help, "print this, and end"),
 #undef T
 #undef N

@@ -11,7 +11,7 @@ struct options {
     const char *connect; /* path of the connect file */
     const char *block; /* "": the connect file says */
     const char *runner; /* "fork", "echo" or "sim" */
-    const char *python, *expect_python; /* "": the interpreter it was built with; "": any */
+    const char *python; /* "": the interpreter it was built with */
     const char *libzmq; /* "": libzmq.h says where it is looked for */
     const char *preload, *path, *working_dir;
     const char *log_dir; /* "": stderr */

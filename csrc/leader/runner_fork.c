@@ -331,7 +331,9 @@ static void fork_on_zygote_dead(struct runner_fork *self)
     for (uint32_t i = 0; i < self->n_workers; i++)
         while (self->workers[i].socket >= 0 && fork_read_some(&self->workers[i]) > 0)
             ;
-    fork_fail(self, "the zygote, which holds Python and the workers, has died");
+    struct err err;
+    zygote_explain_end(self->zygote, &err);
+    fork_fail(self, err.text);
 }
 
 static void fork_on_zygote_event(struct runner_fork *self, const struct zygote_event *event)

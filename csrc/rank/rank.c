@@ -17,7 +17,6 @@
 #include "links/zlink.h"
 #include "manager/manager.h"
 #include "rank/rank_log.h"
-#include "worker/interpreter.h"
 
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
 #define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */
@@ -242,7 +241,7 @@ static struct runner *rank_make_runner(struct rank_process *rank, uint32_t n_wor
     if (rank->zygote)
         return runner_fork_new(rank->loop, rank->zygote, n_workers);
     bool sim = strcmp(rank->options->runner, "sim") == 0;
-    return (sim ? runner_sim_new : runner_echo_new)(rank->loop, n_workers, interpreter_version());
+    return (sim ? runner_sim_new : runner_echo_new)(rank->loop, n_workers, XSE_PYTHON_VERSION);
 }
 
 static void rank_make_leader(struct rank_process *rank, const struct process_cores *cores)

@@ -1,6 +1,6 @@
-#include "worker/zygote.h"
+/* The zygote itself: a Python that the rank has started, and that has entered C (worker/embed/embedded.h). */
+#include "worker/orders.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,9 +13,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -23,40 +21,6 @@
 #include "worker/embed/embedded.h"
 #include "worker/interpreter.h"
 #include "worker/worker.h"
-
-#define N_FDS 4
-#define UNLISTED_DESCRIPTORS 65536
-#define END_TIMEOUT_MS 2000 /* beyond the grace: then the zygote itself is killed */
-
-enum order_kind { FORK = 1, KILL, PING, END };
-
-struct order {
-    enum order_kind kind;
-    struct zygote_worker worker; /* FORK: all of it; KILL: worker */
-    int grace_ms; /* END */
-};
-
-struct zygote_order { /* that the socket has not taken yet */
-    struct zygote_order *next;
-    struct order order;
-    bool has_fds;
-    int fds[N_FDS]; /* copies of ours */
-};
-
-struct zygote_refusal { /* a worker that cannot be forked, which the zygote does not know of */
-    struct zygote_refusal *next;
-    uint32_t worker;
-    char text[200];
-};
-
-struct zygote {
-    pid_t pid;
-    int fd;
-    struct zygote_order *first, *last;
-    struct zygote_refusal *refusals;
-};
-
-/* ---- in the zygote ---------------------------------------------------------------------------------------------- */
 
 struct child {
     pid_t pid; /* 0: none */
@@ -108,59 +72,6 @@ static void process_tell_more(struct process *self)
             self->last = NULL;
         mem_free(event);
     }
-}
-
-static void process_do_nothing(int signal)
-{
-    (void)signal;
-}
-
-/* What libraries have done to signals before main is undone (UCX catches SIGSEGV); what ends the pool reaches its
- * processes too, and must not end a worker before its rank has said so: a handler, not SIG_IGN, which a task's own
- * subprocesses would inherit. SIGPIPE is ignored as in every Python. */
-static void process_reset_signals(void)
-{
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGALRM};
-    static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
-    sigset_t none;
-    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
-        signal(fatal[i], SIG_DFL);
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
-        sigaction(ending[i], &(struct sigaction){.sa_handler = process_do_nothing, .sa_flags = SA_RESTART}, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Those that are open, as the kernel lists them: as many as there might be can be a thousand million. */
-static int process_close_listed(int first)
-{
-    DIR *all = opendir("/proc/self/fd");
-    struct dirent *entry;
-    if (!all)
-        return -1;
-    while ((entry = readdir(all))) {
-        int fd = atoi(entry->d_name);
-        if (fd >= first && fd != dirfd(all))
-            close(fd);
-    }
-    return closedir(all);
-}
-
-/* Close everything but stdin, stdout, stderr, and fd, which becomes 3: launchers leave descriptors open in ranks. */
-static int process_close_the_rest(int fd)
-{
-    if (fd != 3)
-        dup3(fd, 3, O_CLOEXEC);
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, 4u, ~0u, 0u) == 0)
-        return 3;
-#endif
-    if (process_close_listed(4)) /* there is no /proc */
-        for (int i = 4; i < UNLISTED_DESCRIPTORS; i++)
-            close(i);
-    return 3;
 }
 
 static void process_die_with(pid_t parent, int signal)
@@ -248,13 +159,6 @@ static void process_reap(struct process *self)
             }
 }
 
-static int64_t zygote_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* Children of ours, workers or what workers have left to us; the kernel lists them. */
 static void process_kill_children(void)
 {
@@ -270,13 +174,13 @@ static void process_kill_children(void)
 
 static void process_end_all(struct process *self, int grace_ms)
 {
-    int64_t until = zygote_now_ms() + grace_ms;
+    int64_t until = order_now_ms() + grace_ms;
     struct pollfd deaths = {.fd = self->signals, .events = POLLIN};
     struct signalfd_siginfo info;
     for (pid_t buried; (buried = waitpid(-1, NULL, WNOHANG)) >= 0;) { /* -1: no child is left */
         if (buried)
             continue;
-        int64_t left = until - zygote_now_ms();
+        int64_t left = until - order_now_ms();
         if (left <= 0) {
             for (uint32_t i = 0; i < self->n_children; i++)
                 if (self->children[i].pid)
@@ -297,9 +201,9 @@ static int process_take_fds(struct msghdr *m, int *fds)
     if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
         return 0;
     int n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    n = n < N_FDS ? n : N_FDS;
+    n = n < ORDER_N_FDS ? n : ORDER_N_FDS;
     memcpy(fds, CMSG_DATA(c), (size_t)n * sizeof(int));
-    if (n == N_FDS && !(m->msg_flags & MSG_CTRUNC))
+    if (n == ORDER_N_FDS && !(m->msg_flags & MSG_CTRUNC))
         return n;
     for (int i = 0; i < n; i++)
         close(fds[i]);
@@ -322,9 +226,9 @@ static bool process_take_order(struct process *self, struct order *order)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(N_FDS * sizeof(int))];
+        char bytes[CMSG_SPACE(ORDER_N_FDS * sizeof(int))];
     } control;
-    int fds[N_FDS];
+    int fds[ORDER_N_FDS];
     struct iovec v = {order, sizeof *order};
     struct msghdr m = {
         .msg_iov = &v, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
@@ -334,83 +238,46 @@ static bool process_take_order(struct process *self, struct order *order)
     if (got != sizeof *order)
         return false;
     int n = process_take_fds(&m, fds);
-    if (order->kind == FORK && n)
+    if (order->kind == ORDER_FORK && n)
         process_fork_worker(self, order, fds);
-    else if (order->kind == FORK)
+    else if (order->kind == ORDER_FORK)
         process_refuse(self, order->worker.worker);
-    else if (order->kind == KILL && order->worker.worker < self->n_children) {
+    else if (order->kind == ORDER_KILL && order->worker.worker < self->n_children) {
         pid_t pid = self->children[order->worker.worker].pid;
         if (pid)
             kill(-pid, SIGKILL);
-    } else if (order->kind == PING)
+    } else if (order->kind == ORDER_PING)
         process_tell(self, &(struct zygote_event){.kind = ZYGOTE_PONG});
-    else if (order->kind == END)
+    else if (order->kind == ORDER_END)
         process_end_all(self, order->grace_ms);
     for (int i = 0; i < n; i++)
         close(fds[i]);
     return true;
 }
 
-static void process_start_python(struct process *self, const struct zygote_settings *settings)
+int xse_zygote(int rank, int64_t memory_limit, const char *version, const char *error)
 {
-    struct err err;
-    struct zygote_event event = {.kind = ZYGOTE_FAILED};
-    struct xse_preparation preparation = {.preload = settings->preload,
-                                          .path = settings->path,
-                                          .working_dir = settings->working_dir,
-                                          .affinity = settings->affinity,
-                                          .accelerators = settings->accelerators,
-                                          .environment = settings->environment,
-                                          .launcher_variables = settings->launcher_variables};
-    if (interpreter_start(settings->python, &err))
-        snprintf(event.text, sizeof event.text, "%s", err.text);
-    else if (!xse_prepare(&preparation, event.text, sizeof event.text))
-        snprintf(event.text, sizeof event.text,
-                 "Python (%s) cannot import xse.worker; is xse installed in that environment? See stderr for the "
-                 "traceback",
-                 settings->python);
-    if (*event.text) {
-        process_tell(self, &event);
-        _exit(1);
-    }
-    event.kind = ZYGOTE_STANDS;
-    snprintf(event.text, sizeof event.text, "%s", interpreter_version());
-    process_tell(self, &event);
-}
-
-static void process_main(int fd, const struct zygote_settings *settings, pid_t rank)
-{
-    struct process self = {.memory_limit = settings->memory_limit};
+    struct process self = {.fd = ORDER_FD, .memory_limit = memory_limit};
+    struct zygote_event event = {.kind = *error ? ZYGOTE_FAILED : ZYGOTE_STANDS};
     struct order order;
     sigset_t heard;
-    /* The texts lie in argv, which the title overwrites. */
-    const struct zygote_settings copy = {.python = mem_text(settings->python),
-                                         .preload = mem_text(settings->preload),
-                                         .path = mem_text(settings->path),
-                                         .working_dir = mem_text(settings->working_dir),
-                                         .affinity = mem_text(settings->affinity),
-                                         .accelerators = mem_text(settings->accelerators),
-                                         .environment = mem_text(settings->environment),
-                                         .launcher_variables = mem_text(settings->launcher_variables)};
-    process_reset_signals();
-    process_die_with(rank, SIGKILL); /* while it may be busy in an import, and has no child */
-    setpgid(0, 0); /* out of reach of signals that mpiexec sends to the rank's group */
-    fd = process_close_the_rest(fd);
-    int null = open("/dev/null", O_RDONLY);
-    dup2(null, STDIN_FILENO);
-    close(null);
+    fcntl(ORDER_FD, F_SETFD, FD_CLOEXEC);
+    mem_keep();
+    title_find();
     title_set("xse-pool: zygote");
-    self.fd = fd;
-    process_start_python(&self, &copy);
-    /* From here on it is the end of fd that tells, and all children are ended before the zygote. */
+    snprintf(event.text, sizeof event.text, "%s", *error ? error : version);
+    process_tell(&self, &event);
+    if (*error)
+        _exit(1);
+    /* From here on it is the end of the socket that tells, and all children are ended before the zygote. */
     prctl(PR_SET_PDEATHSIG, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     sigemptyset(&heard);
     sigaddset(&heard, SIGCHLD);
     sigaddset(&heard, SIGTERM);
-    sigprocmask(SIG_BLOCK, &heard, NULL);
+    sigprocmask(SIG_SETMASK, &heard, NULL);
     self.signals = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd any[2] = {{.fd = fd, .events = POLLIN}, {.fd = self.signals, .events = POLLIN}};
+    struct pollfd any[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.signals, .events = POLLIN}};
     for (;;) {
         struct signalfd_siginfo info;
         any[0].events = POLLIN | (self.first ? POLLOUT : 0);
@@ -425,191 +292,4 @@ static void process_main(int fd, const struct zygote_settings *settings, pid_t r
         if (any[0].revents & ~POLLOUT && !process_take_order(&self, &order))
             process_end_all(&self, 0);
     }
-}
-
-/* ---- in the rank ------------------------------------------------------------------------------------------------ */
-
-struct zygote *zygote_start(const struct zygote_settings *settings, struct err *err)
-{
-    int pair[2];
-    pid_t rank = getpid();
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-        err_set_errno(err, "cannot make a socket pair");
-        return NULL;
-    }
-    pid_t pid = fork();
-    if (pid < 0) {
-        err_set_errno(err, "cannot fork");
-        close(pair[0]);
-        close(pair[1]);
-        return NULL;
-    }
-    if (pid == 0) {
-        close(pair[0]);
-        process_main(pair[1], settings, rank);
-        _exit(1);
-    }
-    close(pair[1]);
-    struct zygote *zygote = mem_new(sizeof *zygote);
-    *zygote = (struct zygote){.pid = pid, .fd = pair[0]};
-    return zygote;
-}
-
-int zygote_fd(const struct zygote *zygote)
-{
-    return zygote->fd;
-}
-
-/* 0: it has gone. Otherwise errno's number: EAGAIN when the socket is full. */
-static int zygote_try(const struct zygote *zygote, const struct order *order, const int *fds)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(N_FDS * sizeof(int))];
-    } control = {0};
-    struct iovec v = {(void *)(uintptr_t)order, sizeof *order};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-    if (fds) {
-        m.msg_control = control.bytes;
-        m.msg_controllen = sizeof control.bytes;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(N_FDS * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, N_FDS * sizeof(int));
-    }
-    ssize_t sent;
-    do
-        sent = sendmsg(zygote->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
-        return 0;
-    return errno == ENOBUFS ? EAGAIN : errno;
-}
-
-static void zygote_refuse(struct zygote *zygote, uint32_t worker, int error)
-{
-    struct zygote_refusal *refusal = mem_new(sizeof *refusal);
-    *refusal = (struct zygote_refusal){.next = zygote->refusals, .worker = worker};
-    snprintf(refusal->text, sizeof refusal->text, "cannot hand a worker its descriptors: %s", strerror(error));
-    zygote->refusals = refusal;
-}
-
-static void zygote_forget(struct zygote_order *order)
-{
-    for (int i = 0; order->has_fds && i < N_FDS; i++)
-        if (order->fds[i] >= 0)
-            close(order->fds[i]);
-    mem_free(order);
-}
-
-static void zygote_send_later(struct zygote *zygote, const struct order *order, const int *fds)
-{
-    struct zygote_order *later = mem_new(sizeof *later);
-    later->order = *order;
-    later->has_fds = fds != NULL;
-    bool copied = true;
-    for (int i = 0; fds && i < N_FDS; i++) {
-        later->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-        copied &= later->fds[i] >= 0;
-    }
-    if (!copied) {
-        zygote_refuse(zygote, order->worker.worker, errno);
-        zygote_forget(later);
-        return;
-    }
-    *(zygote->last ? &zygote->last->next : &zygote->first) = later;
-    zygote->last = later;
-}
-
-/* What cannot be sent was sent to a zygote that is dead; zygote_next says so. */
-static void zygote_send(struct zygote *zygote, const struct order *order, const int *fds)
-{
-    int error = zygote->first ? EAGAIN : zygote_try(zygote, order, fds);
-    if (error == EAGAIN)
-        zygote_send_later(zygote, order, fds);
-    else if (error == ETOOMANYREFS)
-        zygote_refuse(zygote, order->worker.worker, error);
-}
-
-static void zygote_send_more(struct zygote *zygote)
-{
-    struct zygote_order *order;
-    while ((order = zygote->first)) {
-        int error = zygote_try(zygote, &order->order, order->has_fds ? order->fds : NULL);
-        if (error == EAGAIN)
-            return;
-        if (error == ETOOMANYREFS)
-            zygote_refuse(zygote, order->order.worker.worker, error);
-        zygote->first = order->next;
-        if (!zygote->first)
-            zygote->last = NULL;
-        zygote_forget(order);
-    }
-}
-
-bool zygote_is_writing(const struct zygote *zygote)
-{
-    return zygote->first || zygote->refusals;
-}
-
-int zygote_next(struct zygote *zygote, struct zygote_event *event)
-{
-    zygote_send_more(zygote);
-    struct zygote_refusal *refusal = zygote->refusals;
-    if (refusal) {
-        zygote->refusals = refusal->next;
-        event->kind = ZYGOTE_NOT_FORKED;
-        event->worker = refusal->worker;
-        snprintf(event->text, sizeof event->text, "%s", refusal->text);
-        mem_free(refusal);
-        return 1;
-    }
-    ssize_t n = recv(zygote->fd, event, sizeof *event, MSG_DONTWAIT);
-    if (n > (ssize_t)offsetof(struct zygote_event, text)) {
-        event->text[n - (ssize_t)offsetof(struct zygote_event, text) - 1] = 0;
-        return 1;
-    }
-    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
-}
-
-void zygote_fork_worker(struct zygote *zygote, const struct zygote_worker *worker, const struct zygote_fds *fds)
-{
-    const int all[N_FDS] = {fds->socket, fds->page, fds->out, fds->err};
-    zygote_send(zygote, &(struct order){.kind = FORK, .worker = *worker}, all);
-}
-
-void zygote_kill(struct zygote *zygote, uint32_t worker)
-{
-    zygote_send(zygote, &(struct order){.kind = KILL, .worker.worker = worker}, NULL);
-}
-
-void zygote_ping(struct zygote *zygote)
-{
-    zygote_send(zygote, &(struct order){.kind = PING}, NULL);
-}
-
-void zygote_end(struct zygote *zygote, int grace_ms)
-{
-    struct zygote_event event;
-    struct pollfd end = {.fd = zygote->fd, .events = POLLIN};
-    int64_t until = zygote_now_ms() + grace_ms + END_TIMEOUT_MS;
-    zygote_send(zygote, &(struct order){.kind = END, .grace_ms = grace_ms}, NULL);
-    for (int64_t left; (left = until - zygote_now_ms()) > 0;) {
-        end.events = POLLIN | (zygote_is_writing(zygote) ? POLLOUT : 0);
-        if (poll(&end, 1, (int)left) > 0 && zygote_next(zygote, &event) < 0)
-            break;
-    }
-    kill(zygote->pid, SIGKILL); /* it is a zombie by now, or stopped */
-    waitpid(zygote->pid, NULL, 0);
-    close(zygote->fd);
-    for (struct zygote_order *order; (order = zygote->first);) {
-        zygote->first = order->next;
-        zygote_forget(order);
-    }
-    for (struct zygote_refusal *refusal; (refusal = zygote->refusals);) {
-        zygote->refusals = refusal->next;
-        mem_free(refusal);
-    }
-    mem_free(zygote);
 }

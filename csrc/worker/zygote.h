@@ -46,6 +46,8 @@ struct zygote_event {
 
 /* Nothing here blocks but zygote_end: what the zygote does not take at once is kept, and leaves with zygote_next. */
 struct zygote *zygote_start(const struct zygote_settings *settings, struct err *err);
+/* After zygote_next has returned -1: err gets what happened and what to do. */
+void zygote_explain_end(const struct zygote *zygote, struct err *err);
 int zygote_fd(const struct zygote *zygote); /* readable: an event, or its end */
 int zygote_next(struct zygote *zygote, struct zygote_event *event); /* 1: an event; 0: none now; -1: it is dead */
 bool zygote_is_writing(const struct zygote *zygote); /* call zygote_next when its descriptor is writable, too */

@@ -74,6 +74,12 @@ int zygote_fd(const struct zygote *z)
     return z->fd;
 }
 
+void zygote_explain_end(const struct zygote *z, struct err *err)
+{
+    (void)z;
+    err_set(err, "the zygote has died");
+}
+
 int zygote_next(struct zygote *z, struct zygote_event *event)
 {
     eventfd_t n;

@@ -1,5 +1,5 @@
 /* zygote: orders and events pass without either side waiting for the other, and what cannot be forked is told. There is no
- * Python here: a worker waits to be killed. */
+ * Python here: this program takes its place, and a worker waits to be killed. */
 #include "worker/zygote.h"
 
 #include <errno.h>
@@ -7,20 +7,21 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/title.h"
 #include "check.h"
+#include "worker/embed/embedded.h"
 #include "worker/interpreter.h"
 #include "worker/worker.h"
 
 #define N 600u
 
-static atomic_uint *n_closed; /* in all processes */
+static atomic_uint *n_closed; /* in this process and in its children, until they become Python */
 static bool without_close_range; /* as on a kernel before 5.9 */
 
 int __real_close(int fd);
@@ -28,7 +29,8 @@ long __real_syscall(long number, ...);
 
 int __wrap_close(int fd)
 {
-    atomic_fetch_add(n_closed, 1);
+    if (n_closed)
+        atomic_fetch_add(n_closed, 1);
     return __real_close(fd);
 }
 
@@ -41,18 +43,6 @@ long __wrap_syscall(long number, unsigned a, unsigned b, unsigned c)
     return __real_syscall(number, a, b, c);
 }
 
-int interpreter_start(const char *executable, struct err *err)
-{
-    (void)executable;
-    (void)err;
-    return 0;
-}
-
-const char *interpreter_version(void)
-{
-    return "3.11.7";
-}
-
 void interpreter_before_fork(void)
 {
 }
@@ -63,14 +53,6 @@ void interpreter_after_fork_in_parent(void)
 
 void interpreter_after_fork_in_child(void)
 {
-}
-
-int xse_prepare(const struct xse_preparation *preparation, char *error, size_t n)
-{
-    (void)preparation;
-    (void)n;
-    *error = 0;
-    return 1;
 }
 
 int worker_main(int socket, int page, const struct xse_place *place)
@@ -90,8 +72,14 @@ static char text[sizeof((struct zygote_event *)NULL)->text];
 static struct zygote *start(void)
 {
     struct err err;
-    struct zygote_settings settings = {
-        .python = "", .preload = "", .path = "", .working_dir = "", .affinity = "", .accelerators = ""};
+    struct zygote_settings settings = {.python = "/proc/self/exe",
+                                       .preload = "",
+                                       .path = "",
+                                       .working_dir = "",
+                                       .affinity = "",
+                                       .accelerators = "",
+                                       .environment = "",
+                                       .launcher_variables = ""};
     memset(n_of, 0, sizeof n_of);
     return zygote_start(&settings, &err);
 }
@@ -172,7 +160,8 @@ static void a_zygote_closes_only_descriptors_that_are_open(void)
 
 int main(int argc, char **argv)
 {
-    title_init(argc, argv);
+    if (argc > 5 && strcmp(argv[1], "-c") == 0) /* python -c CODE MODULE RANK LIMIT */
+        return xse_zygote(atoi(argv[4]), atoi(argv[5]), "3.11.7", "");
     n_closed = mmap(NULL, sizeof *n_closed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     all_that_is_said_at_once_arrives();
     a_worker_whose_descriptors_do_not_arrive_is_told();

@@ -76,11 +76,6 @@ def a_pool_that_is_not_there(directory: Path) -> Fault:
     return Fault("xse-pool", {"XSE_POOL": str(directory / "xse-pool")})
 
 
-def a_pool_of_another_python(directory: Path) -> Fault:
-    other = pool_that_says(directory / "pool", f"python {launch.PYTHON}", "python 3.9")
-    return Fault("xse-pool", {"XSE_POOL": str(other)})
-
-
 def a_pool_whose_library_is_missing(directory: Path) -> Fault:
     return Fault("xse-pool", {"XSE_POOL": str(pool_without_a_library(directory / "xse-pool"))})
 
@@ -134,7 +129,6 @@ def a_run_dir_that_cannot_be_written(directory: Path) -> Fault:
     "break_it",
     [
         a_pool_that_is_not_there,
-        a_pool_of_another_python,
         a_pool_whose_library_is_missing,
         no_mpiexec,
         the_mpiexec_of_another_mpi_alone,

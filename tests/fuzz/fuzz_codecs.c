@@ -4,7 +4,6 @@
 #include <Python.h>
 
 #include "feed.h"
-#include "worker/interpreter.h"
 #include "write_again.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -45,16 +44,25 @@ static void compare(const uint8_t *head, size_t n, uint64_t came)
     Py_DECREF(answer);
 }
 
+/* As XSE_PYTHON would: its prefix, its site-packages. libFuzzer keeps its signals. */
+static void start_python(void)
+{
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    config.install_signal_handlers = 0;
+    config.parse_argv = 0;
+    PyStatus status = PyConfig_SetBytesString(&config, &config.executable, XSE_PYTHON);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    MUST(!PyStatus_Exception(status));
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    struct err err;
     (void)argc;
     (void)argv;
-    if (interpreter_start(XSE_PYTHON, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return 1;
-    }
-    PyGILState_Ensure(); /* and kept */
+    start_python();
     PyRun_SimpleString("import sys; sys.path.insert(0, '" XSE_SOURCE "')");
     PyObject *module = PyImport_ImportModule("tests.fuzz.again");
     if (!module)

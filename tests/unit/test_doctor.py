@@ -23,7 +23,7 @@ DIAGNOSES = [
     (facts.Interpreter("3.11.7", "/v/bin/python", "1.0", "/v/xse"), Level.OK, "3.11.7, /v/bin/python; xse 1.0, /v/xse"),
     (facts.Job("Slurm", "77", "node[01-04]"), Level.OK, "within its job 77, nodes: node[01-04]"),
     (facts.Job("PBS", "77.head", ""), Level.OK, "within its job 77.head"),
-    (facts.FoundPool(MPICH, "1"), Level.OK, "1 for Python"),
+    (facts.FoundPool(MPICH, "1"), Level.OK, "1 for MPICH 4.0.2"),
     (
         facts.FoundPool(MPICH, "2"),
         Level.WRONG,

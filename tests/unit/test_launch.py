@@ -18,9 +18,9 @@ from xse.launch.launchers import BLOCK_ENVIRONMENT, LAUNCHERS, Choice, Launcher,
 from xse.launch.options import PoolOptions
 from xse.worker import environment
 
-MPICH = launch.Executable("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc", launch.PYTHON)
-OPENMPI_4 = launch.Executable("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi", launch.PYTHON)
-OPENMPI_5 = launch.Executable("/p/xse-pool", "1", "Open MPI 5.0.11", "/p/bin/mpicc", launch.PYTHON)
+MPICH = launch.Executable("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc")
+OPENMPI_4 = launch.Executable("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi")
+OPENMPI_5 = launch.Executable("/p/xse-pool", "1", "Open MPI 5.0.11", "/p/bin/mpicc")
 
 
 def program(path: Path, text: str) -> Path:
@@ -47,15 +47,6 @@ def test_a_missing_pool_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "pip install" in one_sentence(caught.value)
 
 
-def test_a_pool_for_another_python_is_told_with_both_versions(tmp_path: Path) -> None:
-    fake = program(tmp_path / "xse-pool", "xse-pool 1\nmpi MPICH 4\nmpicc /p/mpicc\nzmq 4\npython 3.2")
-    with pytest.raises(LaunchError) as caught:
-        launch.find_pool(str(fake))
-    text = one_sentence(caught.value)
-    assert "built for Python 3.2" in text
-    assert f"this is Python {launch.PYTHON}" in text
-
-
 def test_a_pool_that_does_not_run_is_told(tmp_path: Path) -> None:
     fake = tmp_path / "xse-pool"
     fake.write_text("#!/bin/sh\necho 'libmpi.so.12: cannot open shared object file' >&2\nexit 127\n")
@@ -66,7 +57,7 @@ def test_a_pool_that_does_not_run_is_told(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_another_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = f"xse-pool 1\nmpi MPICH 4\nmpicc /p/mpicc\nzmq 4\npython {launch.PYTHON}"
+    text = "xse-pool 1\nmpi MPICH 4\nmpicc /p/mpicc\nzmq 4"
     fake = program(tmp_path / "other", text)
     monkeypatch.setenv("XSE_POOL", str(fake))
     assert launch.find_pool().path == str(fake)
@@ -81,7 +72,7 @@ def test_the_mpiexec_beside_its_mpicc_is_taken_before_any_on_path(
     mine = program(tmp_path / "mine/bin/mpiexec", "HYDRA build details")
     program(tmp_path / "other/bin/mpiexec", "HYDRA build details")
     monkeypatch.setenv("PATH", f"{tmp_path}/other/bin:/usr/bin:/bin")
-    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "mine/bin/mpicc"), launch.PYTHON)
+    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "mine/bin/mpicc"))
     assert launch.find_mpiexec(pool) == str(mine)
 
 
@@ -89,7 +80,7 @@ def test_an_mpiexec_of_another_mpi_is_passed_over(tmp_path: Path, monkeypatch: p
     program(tmp_path / "a/mpiexec", "mpiexec (OpenRTE) 4.1.4")
     right = program(tmp_path / "a/mpiexec.mpich", "HYDRA build details")
     monkeypatch.setenv("PATH", f"{tmp_path}/a:/usr/bin:/bin")
-    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "a/mpicc"), launch.PYTHON)
+    pool = launch.Executable("/p", "1", "MPICH 4", str(tmp_path / "a/mpicc"))
     assert launch.find_mpiexec(pool) == str(right)
 
 

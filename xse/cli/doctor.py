@@ -24,7 +24,7 @@ EPILOG = """\
 checks, in the order in which they would hurt:
   Python       this one, and the xse in it
   Slurm, PBS   whether this is within a job of theirs
-  xse-pool     is there, runs (the libraries of its MPI are found), and is of this version and Python
+  xse-pool     is there, runs (the libraries of its MPI are found), and is of this version
   launcher     an mpiexec of the MPI that xse-pool was built with; or srun, or --launch-cmd
   ZeroMQ       pyzmq, and a libzmq that can encrypt
   sockets      a directory for unix sockets and connect files

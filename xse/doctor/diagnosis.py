@@ -101,7 +101,7 @@ def _of_pool(fact: facts.FoundPool) -> Line:
     pool = fact.pool
     if pool.version != fact.ours:
         return Line(Level.WRONG, "xse-pool", f"{mismatch(pool.version, fact.ours)} ({pool.path})")
-    return Line(Level.OK, "xse-pool", f"{pool.version} for Python {pool.python} and {pool.mpi}, {pool.path}")
+    return Line(Level.OK, "xse-pool", f"{pool.version} for {pool.mpi}, {pool.path}")
 
 
 def _of_zeromq(fact: facts.ZeroMQ) -> Line:

@@ -29,7 +29,7 @@ class Job:
 
 @dataclass(frozen=True)
 class FoundPool:
-    """An xse-pool that runs, for this Python."""
+    """An xse-pool that runs."""
 
     pool: launch.Executable
     ours: str  # version of xse here

@@ -3,7 +3,7 @@
 Used by both executors and by ``xse doctor``; imports nothing of them. Start reading in ``launchers.py``.
 """
 
-from xse.launch.binary import PYTHON, Executable, find_libzmq, find_pool
+from xse.launch.binary import Executable, find_libzmq, find_pool
 from xse.launch.connect_file import script_path, tcp_endpoint, write_connect_file
 from xse.launch.environment import for_launcher, in_a_script, outside, write_record
 from xse.launch.launchers import (
@@ -21,7 +21,6 @@ from xse.launch.launchers import (
 
 __all__ = [
     "NAMES",
-    "PYTHON",
     "VARIABLES",
     "Choice",
     "Executable",

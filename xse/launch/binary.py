@@ -7,13 +7,10 @@ import importlib.resources
 import importlib.util
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from xse.errors import LaunchError
-
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,6 @@ class Executable:
     version: str
     mpi: str  # "MPICH 4.0.2", "Open MPI 4.1.4"
     mpicc: str  # the wrapper it was built with; mpiexec lies beside it
-    python: str  # "3.11"
 
 
 def find_libzmq() -> str:
@@ -39,7 +35,7 @@ def find_libzmq() -> str:
 def find_pool(path: str | None = None) -> Executable:
     """The xse-pool at ``path``, or $XSE_POOL, or the one that was installed with this package.
 
-    Raises LaunchError when there is none, when it does not run, or when it is for another Python.
+    Raises LaunchError when there is none, or when it does not run.
     """
     if path is None:
         path = os.environ.get("XSE_POOL") or str(importlib.resources.files("xse").joinpath("xse-pool"))
@@ -48,13 +44,7 @@ def find_pool(path: str | None = None) -> Executable:
             f"no xse-pool at {path}: install xse with an MPI at hand (pip install . in its source), or set XSE_POOL to"
             " one that is built"
         )
-    pool = _ask(path, os.stat(path).st_mtime_ns)
-    if pool.python != PYTHON:
-        raise LaunchError(
-            f"{path} was built for Python {pool.python}, and this is Python {PYTHON}: install xse with this Python"
-            f" ({sys.executable} -m pip install . in its source), or run Python {pool.python}"
-        )
-    return pool
+    return _ask(path, os.stat(path).st_mtime_ns)
 
 
 @functools.cache
@@ -65,10 +55,10 @@ def _ask(path: str, changed_ns: int) -> Executable:
     except (OSError, subprocess.TimeoutExpired) as e:
         raise LaunchError(f"{path} cannot be run: {e}") from None
     said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
-    if done.returncode or not {"xse-pool", "mpi", "mpicc", "python"} <= said.keys():
+    if done.returncode or not {"xse-pool", "mpi", "mpicc"} <= said.keys():
         tail = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise LaunchError(
             f"{path} does not run here: {tail[0]} (are the libraries of the MPI it was built with on this host? a"
             " module may have to be loaded)"
         )
-    return Executable(path, said["xse-pool"], said["mpi"], said["mpicc"], said["python"])
+    return Executable(path, said["xse-pool"], said["mpi"], said["mpicc"])

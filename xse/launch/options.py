@@ -33,7 +33,6 @@ class PoolOptions:
     runner: str = _option("--runner", "fork")
     prefetch: int = _option("--prefetch", -1)  # tasks beyond the workers of a rank; -1: as measured
     python: str = _option("--python", "")
-    expect_python: str = _option("--expect-python", "")
     libzmq: str = _option("--libzmq", "")  # "": the pool looks for pyzmq's by itself
     preload: tuple[str, ...] = _option("--preload", ())
     path: tuple[str, ...] = _option("--path", ())  # for sys.path

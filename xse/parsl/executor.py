@@ -435,7 +435,6 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             launcher_variables=launch.VARIABLES,
             prefetch=-1 if self.prefetch_capacity is None else self.prefetch_capacity,
             python=sys.executable,
-            expect_python=launch.PYTHON,
             libzmq=launch.find_libzmq(),
             preload=("xse.parsl.codec", *self.preload),
             path=launch.script_path(),

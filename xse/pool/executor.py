@@ -126,7 +126,6 @@ class PoolExecutor(Executor):
             workers_per_rank=max_workers // ranks,
             ranks=ranks,
             python=sys.executable,
-            expect_python=launch.PYTHON,
             libzmq=launch.find_libzmq(),
             preload=tuple(preload),
             path=launch.script_path(),

@@ -1,7 +1,8 @@
-"""The Python side of xse-pool: what its C calls, in the zygote and in each worker (csrc/worker/embed/embedded.h).
+"""The Python side of xse-pool: what runs in the zygote and in each worker (csrc/worker/embed/embedded.h).
 
-Importing this starts nothing. ``bind`` gives the functions below to cffi; each is called by C with the GIL taken, and
-returns 1, so that the 0 which cffi gives when it could not call Python at all means failure.
+Importing this starts nothing. A rank starts Python with ``main``, which prepares what workers share and enters C for
+good. C calls the functions named ``xse_...``, with the GIL taken; each returns 1, so that the 0 which cffi gives when
+it could not call Python at all means failure.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import signal
 import sys
 import traceback
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from typing import Any
 
 from xse.functions import payload
@@ -28,37 +31,46 @@ _affinity = "none"
 _accelerators: list[str] = []
 
 
-def bind(ffi: Any) -> None:
-    """Called once by the embedding's start code."""
+def main() -> None:
+    """Be the zygote of the rank that started this process with the arguments that zygote_become_python (in C) lists."""
     global _ffi
-    _ffi = ffi
-    for function in (xse_prepare, xse_begin, xse_setup, xse_define, xse_run, xse_end):
-        ffi.def_extern(error=0)(function)
+    module, rank, memory_limit, preload, path, working_dir, affinity, accelerators, before, variables, _ = sys.argv[1:]
+    sys.argv[:] = ["xse-pool"]
+    signals.outlive_the_pool()
+    loader = ExtensionFileLoader("_zygote", module)
+    spec = spec_from_loader("_zygote", loader)
+    assert spec is not None
+    zygote: Any = module_from_spec(spec)
+    loader.exec_module(zygote)
+    _ffi = zygote.ffi
+    for function in (xse_begin, xse_setup, xse_define, xse_run, xse_end):
+        _ffi.def_extern(error=0)(function)
+    error = ""
+    try:
+        environment.restore(os.environ, before, [name for name in variables.split(",") if name])
+        _prepare(preload, path, working_dir, affinity, accelerators)
+    except Exception as e:
+        error = str(e)
+    version = ".".join(map(str, sys.version_info[:3]))
+    zygote.lib.xse_zygote(int(rank), int(memory_limit), version.encode(), error.encode(errors="replace"))
 
 
 def _text(p: Any) -> str:
     return _ffi.string(p).decode(errors="replace")  # type: ignore[no-any-return]
 
 
-def xse_prepare(preparation: Any, error: Any, error_size: int) -> int:
-    """In the zygote: sys.path, the working directory, and the imports that workers share."""
+def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerators: str) -> None:
+    """sys.path, the working directory, and the imports that workers share."""
     global _affinity, _accelerators
     signals.watch()
-    try:
-        variables = [name for name in _text(preparation.launcher_variables).split(",") if name]
-        environment.restore(os.environ, _text(preparation.environment), variables)
-        for entry in reversed([p for p in _text(preparation.path).split(":") if p]):
-            if entry not in sys.path:
-                sys.path.insert(0, entry)
-        _enter(_text(preparation.working_dir))
-        _affinity = _text(preparation.affinity)
-        _accelerators = [name for name in _text(preparation.accelerators).split(";") if name]
-        for name in (n for n in _text(preparation.preload).split(",") if n):
-            _import(name)
-    except Exception as e:
-        said = str(e).encode(errors="replace")[: error_size - 1]
-        _ffi.memmove(error, said + b"\0", len(said) + 1)
-    return 1
+    for entry in reversed([p for p in path.split(":") if p]):
+        if entry not in sys.path:
+            sys.path.insert(0, entry)
+    _enter(working_dir)
+    _affinity = affinity
+    _accelerators = [name for name in accelerators.split(";") if name]
+    for name in (n for n in preload.split(",") if n):
+        _import(name)
 
 
 def _enter(directory: str) -> None:
@@ -80,16 +92,13 @@ def _import(name: str) -> None:
         raise RuntimeError(f"cannot import {name!r}, which is to be preloaded: {''.join(lines).strip()}") from e
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
 def _hold_signals() -> None:
     """Before a task forks: what is sent to the child at once must not find the worker's handlers in it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
 
 
 def _let_signals_go() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ENDING)
 
 
 def _end_by_signals_again() -> None:

@@ -16,6 +16,21 @@ handlers: dict[int, Any] = {}  # by signal: what it had, where it has been given
 timers: set[int] = set()  # those that have been set
 
 
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def outlive_the_pool() -> None:
+    """Ignore the signals that end the pool: they reach its workers, too, which must not end before their rank says so.
+
+    With handlers that do nothing: what is ignored, a task's own subprocesses would inherit. The rank has blocked these
+    signals until now.
+    """
+    for number in ENDING:
+        _set_handler(number, _do_nothing)
+        signal.siginterrupt(number, False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
 def watch() -> None:
     """From now on. Call it before others can import what it replaces."""
     for replacement in (_noted_signal, _noted_setitimer, _noted_alarm):
@@ -52,8 +67,10 @@ def restore() -> None:
         _set_timer(timer, 0)
     for number, handler in handlers.items():
         _set_handler(number, _do_nothing if handler is None else handler)
+        if handler is _do_nothing:
+            signal.siginterrupt(number, False)
     settle()
 
 
 def _do_nothing(*_: object) -> None:
-    """In place of C's function of that name (csrc/worker/zygote.c), which Python cannot give back."""
+    """The handler of a signal that a worker outlives."""

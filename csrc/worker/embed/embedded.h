@@ -1,17 +1,13 @@
-/* embedded.h: the functions that are written in Python (xse/worker/entry.py); build_embed.py reads them here, for cffi.
+/* embedded.h: how the C of a zygote and of its workers and the Python of xse/worker/entry.py call each other. It becomes the
+ * extension module xse/_zygote, by cffi; build_embed.py reads the declarations here.
  *
- * Each returns 1, or 0 when cffi could not call Python at all: then the process is of no use. They take the GIL. */
+ * What is `extern` is written in Python. Each returns 1, or 0 when cffi could not call Python at all: then the process is of
+ * no use. They take the GIL. */
 #ifndef XSE_EMBEDDED_H
 #define XSE_EMBEDDED_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-struct xse_preparation {
-    const char *preload, *path, *working_dir; /* options of xse-pool */
-    const char *affinity, *accelerators;
-    const char *environment, *launcher_variables;
-};
 
 struct xse_place {
     uint32_t rank, worker; /* of the leader; within it */
@@ -28,13 +24,15 @@ struct xse_answer {
     size_t n_reason;
 };
 
-/* In the zygote: import what is to be shared. error: why it failed, "" if it did not. */
-extern int xse_prepare(const struct xse_preparation *preparation, char *error, size_t error_size);
 extern int xse_begin(const struct xse_place *place); /* in a worker, first */
 extern int xse_setup(uint32_t codec, const uint8_t *p, size_t n, struct xse_answer *answer);
 /* This slot means this function now. */
 extern int xse_define(uint32_t slot, uint32_t codec, const uint8_t *p, size_t n);
 extern int xse_run(uint32_t slot, const uint8_t *p, size_t n, struct xse_answer *answer);
 extern int xse_end(void); /* in a worker, last */
+
+/* The life of a zygote: called by Python when it has imported what workers share, with the GIL given up, and never returns.
+ * rank: the process that has started it. version: of Python. error: why it is of no use, "" if it is. */
+int xse_zygote(int rank, int64_t memory_limit, const char *version, const char *error);
 
 #endif
