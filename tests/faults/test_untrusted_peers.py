@@ -175,7 +175,7 @@ def test_a_block_may_not_call_itself_by_anothers_name(
         answer = wire.decode(sock.recv(), 0)
         assert isinstance(answer, wire.Refuse)
         assert answer.code == wire.RefuseCode.BLOCK
-        assert answer.reason == f"its key is block 1's, and it calls itself block {claimed}"
+        assert answer.reason == f"it has the key of block 1 and registers as block {claimed}"
         assert len(by_hand.lines("block_refused")) == n
         sock.close()
     others.go_on()

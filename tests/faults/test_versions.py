@@ -28,7 +28,7 @@ sys.exit(program.main())
     ("field", "told"),
     [
         ("xse_version", "xse-pool is version {xse}, and the executor's xse is 9.9.9: install the same in both places"),
-        ("python_version", "the pool runs Python {python}, and the executor 9.9.9: both must be of one minor version"),
+        ("python_version", "the block runs Python {python}, and the executor 9.9.9: both must be of one minor version"),
     ],
 )
 def test_a_block_of_another_version_is_refused_and_told_both(

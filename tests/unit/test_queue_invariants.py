@@ -53,6 +53,7 @@ class World:
 
     def event(self, dice: Dice) -> None:
         dice.one_of([self.add, self.take, self.give_back, self.remove])(dice)
+        self.queue.check()
         assert len(self.queue) == len(self.model.next())
 
     def add(self, dice: Dice) -> None:

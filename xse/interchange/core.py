@@ -1,8 +1,8 @@
 """The state machine of the interchange: events and the time go in, effects come out. No socket, no clock, no pickle.
 
-Tasks wait in one queue and go to blocks by credit: workers that wait are served first, in all blocks, then what lies
-ahead of them. What is in flight to a block is known by id, so that each id gets exactly one answer even when the block
-is lost, and what comes twice is dropped.
+Tasks wait in one queue and go to blocks by credit. Idle workers of all blocks get tasks first; then tasks are
+prefetched. The core knows the ids that are in flight to each block. So each id gets exactly one answer, even when a
+block is lost, and a second answer is dropped.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from xse.wire.frames import Frames, joined
 
 logger = logging.getLogger(__name__)
 
-#: A block with more tasks than workers is asked for some when another's worker waits: at once if by its own account
-#: they last longer than this, and in any case when it has answered nothing for LATE_S. Below, the way is the loss.
+#: When a worker is idle, a block with more tasks than workers is asked to give some back: at once if its waiting tasks
+#: last longer than WORTH_S, and in any case when it has answered nothing for LATE_S. Shorter work is not worth the
+#: messages.
 WORTH_S = 0.005
 LATE_S = 0.010
-LOOK_AGAIN_S = 0.002  # after all blocks were looked at in vain
-#: A block is given no less at once than lasts its workers so long, some way there and back: among many blocks the even
-#: share of what waits may be a handful of short tasks, and then the messages cost more than the tasks.
+LOOK_AGAIN_S = 0.002  # after all blocks were asked and none could be
+#: The least work in one TASKS message: so much time for each worker of the block, about one round trip. With many
+#: blocks an even share may be a few short tasks, and the messages would cost more than the tasks.
 WORTH_A_MESSAGE_S = 0.001
-MOST_BYTES = 16 << 20  # of results put together into one message
-#: What a pool says of itself may be long, as the hosts of thousands of nodes are. It is cut to this where it goes into
-#: a text of the wire: a lost block's record goes out once for each of its tasks.
-MOST_NAMES = 2048  # bytes
+MOST_BYTES = 16 << 20  # of results that are merged into one message
+#: Texts from a block, such as the hosts of thousands of nodes, are cut to this many bytes before they go into a failure
+#: record: a lost block sends one record for each of its tasks.
+MOST_NAMES = 2048
 
 Peer: TypeAlias = Hashable  # the loop's name for a connection
 
 
-@dataclass(slots=True)  # this and the next not frozen: one is made for each message, and it costs thrice
+@dataclass(slots=True)  # this one and the next are not frozen: frozen ones take three times as long to make
 class ToBlock:
-    """Send to a pool."""
+    """Send a message to a block."""
 
     peer: Peer
     head: bytes
@@ -50,7 +51,7 @@ class ToBlock:
 
 @dataclass(slots=True)
 class ToClient:
-    """Send to the executor."""
+    """Send a message to the executor."""
 
     head: bytes
     payload: Sequence[wire.Buffer]
@@ -58,14 +59,14 @@ class ToClient:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Nothing of this connection is wanted any more."""
+    """Close this connection."""
 
     peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The interchange is over."""
+    """The interchange ends."""
 
 
 Effect: TypeAlias = "ToBlock | ToClient | Forget | End | commands.Admit"
@@ -73,7 +74,7 @@ Effect: TypeAlias = "ToBlock | ToClient | Forget | End | commands.Admit"
 
 @dataclass(eq=False, slots=True)
 class Block:
-    """A connected block, and what is in flight to it."""
+    """A connected block and the tasks that are in flight to it."""
 
     peer: Peer
     hello: wire.Register
@@ -83,13 +84,13 @@ class Block:
     n_workers: int = 0
     capacity: int = 0
     task_s: float = 0.0
-    least: int = 1  # tasks that are worth a message
+    least: int = 1  # tasks: less are not worth a message
     in_flight: set[int] = field(default_factory=set)
-    # What of it is in the core's sums: workers that wait, tasks beyond its workers, and its workers if there are such.
+    # Its part of the core's sums: idle workers, tasks beyond its workers, and its workers if there are such tasks.
     idle: int = 0
     ahead: int = 0
     workers_ahead: int = 0
-    recalled: int = 0  # tasks that it was asked for and has not answered about
+    recalled: int = 0  # tasks that it was asked to give back, until it answers
     held: bool = False
     draining: bool = False
     ever_ready: bool = False
@@ -104,13 +105,15 @@ class Block:
         return ",".join(dict.fromkeys(n.host for n in self.hello.nodes))
 
     def open(self) -> bool:
-        """May it be given tasks?"""
+        """May the block be given tasks?"""
         return not (self.held or self.draining or self.stopping)
 
 
 class Core:
-    """See the module. ``on_`` methods take the time, in seconds of any monotonic clock, and note what happened;
-    ``settle`` then says what is to be done, so that many events that came together lead to few messages."""
+    """The state machine. Call an ``on_`` method for each event, then ``settle`` for the effects.
+
+    Several events before one ``settle`` lead to fewer messages. ``now`` is in seconds of any monotonic clock.
+    """
 
     def __init__(
         self,
@@ -123,8 +126,11 @@ class Core:
         setup_codec: int = 0,
         fill_order: str = "even",
     ) -> None:
-        """``fill_order``: ``even`` shares for all blocks; or ``block_id``, the highest first, so that others run
-        dry and can be scaled in."""
+        """``heartbeat_period`` and ``heartbeat_threshold`` are in seconds.
+
+        ``fill_order``: ``even`` gives all blocks equal shares. ``block_id`` fills the highest block id first, so that
+        other blocks become idle and can be scaled in.
+        """
         self._xse_version = xse_version
         self._python_version = python_version
         self._period = heartbeat_period
@@ -135,13 +141,14 @@ class Core:
         self._queue = Queue()
         self._blocks: dict[Peer, Block] = {}
         self._by_id: dict[str, Block] = {}
-        self._idle: dict[Block, None] = {}  # workers wait there
-        self._room: dict[Block, None] = {}  # credit, but no waiting worker
-        self._ahead: dict[Block, None] = {}  # more tasks than workers
-        # Sums, so that no message costs a look at every block: workers that wait, tasks ahead, and workers there.
+        self._idle: dict[Block, None] = {}  # blocks with idle workers
+        self._with_credit: dict[Block, None] = {}  # blocks with credit, but no idle worker
+        self._ahead: dict[Block, None] = {}  # blocks with more tasks than workers
+        # Sums over all blocks, so that no message looks at every block: idle workers, tasks ahead, workers of those
+        # blocks.
         self._n_idle = self._n_ahead = self._n_workers_ahead = 0
         self._n_recalled = 0
-        self._cancelling: set[int] = set()  # asked of a block, not answered yet
+        self._cancelling: set[int] = set()  # CANCEL was sent to a block and is not answered
         self._ever_connected: dict[str, None] = {}
         self._n_dropped = 0
         self._beat_at = 0.0
@@ -151,11 +158,34 @@ class Core:
         self._effects: list[Effect] = []
         self._results: list[tuple[wire.Results, Frames]] = []  # for the client
 
+    def check(self) -> None:
+        """Raises AssertionError if an invariant does not hold. For tests: it looks at every block and task."""
+        self._queue.check()
+        blocks = list(self._blocks.values())
+        assert self._by_id == {b.id: b for b in blocks}, "blocks by id and by connection are the same"
+        in_flight = [task for b in blocks for task in b.in_flight]
+        assert len(in_flight) == len(set(in_flight)), "a task is in flight to one block"
+        assert self._cancelling <= set(in_flight), "a cancelled task is in flight"
+        for block in blocks:
+            n, open_ = len(block.in_flight), block.open()
+            assert (block in self._idle) == (open_ and n < min(block.n_workers, block.capacity)), "idle blocks"
+            assert block not in self._with_credit or (open_ and block.n_workers <= n < block.capacity), "with credit"
+            assert (block in self._ahead) == bool(block.ahead), "blocks with more tasks than workers"
+            assert block.idle == (block.n_workers - n if block in self._idle else 0), "idle workers of a block"
+        assert {*self._idle, *self._with_credit, *self._ahead} <= set(blocks), "no lost block is in a ring"
+        sums = (self._n_idle, self._n_ahead, self._n_workers_ahead, self._n_recalled)
+        assert sums == (
+            sum(b.idle for b in blocks),
+            sum(b.ahead for b in blocks),
+            sum(b.workers_ahead for b in blocks),
+            sum(b.recalled for b in blocks),
+        ), "the sums over all blocks"
+
     # ---- effects
 
     def settle(self, now: float) -> list[Effect]:
-        """What all that happened since the last call leads to."""
-        if self._queue and (self._idle or self._room):
+        """The effects of all events since the last call."""
+        if self._queue and (self._idle or self._with_credit):
             self._dispatch()
         self._balance(now)
         if self._results:
@@ -167,11 +197,11 @@ class Core:
 
     @property
     def unsettled(self) -> bool:
-        """Has something happened since ``settle`` began?"""
+        """Are there effects that ``settle`` has not returned yet?"""
         return bool(self._effects or self._results)
 
     def _flush_results(self) -> None:
-        """What the blocks answered, in one message."""
+        """Send the answers of all blocks to the client, in as few messages as possible."""
         pending, self._results = self._results, []
         while pending:
             batch, n, n_bytes = 0, 0, 0
@@ -194,7 +224,7 @@ class Core:
             self._results.append((wire.did_not_run(part, status, record), Frames([record * len(part)])))
 
     def _event(self, event: commands.Event) -> None:
-        self._flush_results()  # what was answered is told before what happened next
+        self._flush_results()  # keep the order: answers first
         data = commands.dumps(event)
         self._effects.append(ToClient(wire.Event(len(data)).head(), [data]))
 
@@ -206,18 +236,19 @@ class Core:
     # ---- which blocks can take tasks
 
     def _place(self, block: Block) -> None:
-        """Every change of a block's numbers ends here: it moves to the end of the ring where it belongs."""
+        """Update the sums and put the block at the end of its ring. Called after every change of the block's
+        numbers."""
         n, n_workers, capacity = len(block.in_flight), block.n_workers, block.capacity
         n_idle = 0
         self._idle.pop(block, None)
-        self._room.pop(block, None)
+        self._with_credit.pop(block, None)
         if n < capacity and block.open():
             if n < n_workers:
                 self._idle[block] = None
                 n_idle = n_workers - n
-            # What lies ahead of the workers is filled up when half of it is done: a message for each would cost more.
+            # Prefetched tasks are refilled when half of them are done: one message for each would cost more.
             elif n - n_workers <= (capacity - n_workers) // 2:
-                self._room[block] = None
+                self._with_credit[block] = None
         ahead = n - n_workers if n > n_workers > 0 and not block.stopping else 0
         if ahead:
             self._ahead[block] = None
@@ -233,15 +264,15 @@ class Core:
             self._n_workers_ahead += block.workers_ahead
 
     def _recalled(self, block: Block, n: int) -> None:
-        """So many are asked of it; 0: it has answered."""
+        """Note how many tasks the block was asked to give back; 0: it has answered."""
         self._n_recalled += n - block.recalled
         block.recalled = n
 
     def _dispatch(self) -> None:
-        """In rounds: a share for each block of the ring, in one message each."""
+        """Send waiting tasks, in rounds: each block of the ring gets its share, in one message."""
         queue = self._queue
-        while queue and (self._idle or self._room):
-            ring = self._idle or self._room
+        while queue and (self._idle or self._with_credit):
+            ring = self._idle or self._with_credit
             share = -(-len(queue) // len(ring))
             blocks = list(ring)
             if self._highest_first:
@@ -250,7 +281,8 @@ class Core:
             for block in blocks:
                 if not queue:
                     break
-                most = block.capacity if ring is self._room else min(max(block.n_workers, block.least), block.capacity)
+                full = block.capacity
+                most = full if ring is self._with_credit else min(max(block.n_workers, block.least), full)
                 pieces = queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
                 tasks, payload = to_message(pieces)
                 block.in_flight.update(tasks.ids)
@@ -258,8 +290,7 @@ class Core:
                 self._place(block)
 
     def _balance(self, now: float) -> None:
-        """A worker waits while another block has tasks that wait: ask for a fair share of them, of as few blocks as
-        have it."""
+        """If workers are idle while other blocks have waiting tasks, ask as few blocks as possible for a fair share."""
         self._balance_at = None
         if not self._n_idle or not self._ahead or self._queue:
             return
@@ -286,14 +317,14 @@ class Core:
         if in_vain:
             self._looked_at = now
 
-    # ---- what the executor says
+    # ---- messages of the executor
 
     def on_tasks(self, tasks: wire.Tasks, payload: Frames) -> None:
-        """New tasks."""
+        """The executor submits tasks."""
         self._queue.add(Arrived(tasks, payload))
 
     def on_cancel(self, now: float, cancel: wire.Cancel) -> None:  # noqa: ARG002
-        """Drop what waits here; ask the blocks for the rest."""
+        """Drop the tasks that wait here; send CANCEL to the blocks that have the others."""
         here = self._queue.remove(cancel.ids)
         self._results_to_client(array("Q", here), wire.Status.CANCELLED, b"")
         rest = set(cancel.ids).difference(here)
@@ -304,7 +335,7 @@ class Core:
                 self._to_block(block, wire.Cancel(array("Q", sorted(there)), cancel.kill), [])
 
     def on_request(self, now: float, number: int, request: commands.Request) -> None:
-        """A command."""
+        """The executor sends a command."""
         match request:
             case commands.Status():
                 self._reply(number, self._status(now))
@@ -329,7 +360,7 @@ class Core:
                 self._done_if_over()
 
     def _find(self, name: str) -> Block | None:
-        """By block id, or by the pool's."""
+        """The block with this block id or pool id."""
         return self._by_id.get(name) or next((b for b in self._blocks.values() if b.hello.pool_id == name), None)
 
     def _stop(self, block: Block, how: wire.Stop) -> None:
@@ -354,14 +385,17 @@ class Core:
         ]
         return commands.StatusReply(blocks, list(self._ever_connected), len(self._queue), self._n_dropped)
 
-    # ---- what pools say
+    # ---- messages of blocks
 
     def knows(self, peer: Peer) -> bool:
         """Has this connection registered?"""
         return peer in self._blocks
 
     def on_register(self, now: float, peer: Peer, hello: wire.Register, *, owner: str = "") -> None:
-        """Take the block, or say why not. ``owner``: the block whose key this connection holds; "": any block's."""
+        """Accept the block, or refuse it with the reason.
+
+        ``owner`` is the block id of the connection's key; "": the shared key, which any block may have.
+        """
         refusal = self._refusal(hello, owner)
         if refusal:
             logger.warning("block_refused block=%s pool=%s reason=%r", hello.block_id, hello.pool_id, refusal.reason)
@@ -394,7 +428,7 @@ class Core:
             return wire.Refuse(wire.RefuseCode.ENDING, "the executor is shutting down")
         if owner and hello.block_id != owner:
             return wire.Refuse(
-                wire.RefuseCode.BLOCK, f"its key is block {owner}'s, and it calls itself block {hello.block_id}"
+                wire.RefuseCode.BLOCK, f"it has the key of block {owner} and registers as block {hello.block_id}"
             )
         if hello.block_id in self._by_id:
             return wire.Refuse(wire.RefuseCode.BLOCK, f"block {_cut(hello.block_id)} is connected already")
@@ -403,13 +437,13 @@ class Core:
         if hello.python_version and _minor(hello.python_version) != _minor(self._python_version):
             return wire.Refuse(
                 wire.RefuseCode.VERSION,
-                f"the pool runs Python {_cut(hello.python_version)}, and the executor {self._python_version}: both must"
-                " be of one minor version",
+                f"the block runs Python {_cut(hello.python_version)}, and the executor {self._python_version}: both"
+                " must be of one minor version",
             )
         return None
 
     def on_heard(self, now: float, peer: Peer) -> None:
-        """Something came from this pool: it lives."""
+        """A message of this block has arrived: it lives."""
         self._blocks[peer].last_heard = now
 
     def on_heartbeat(self, now: float, peer: Peer, beat: wire.Heartbeat) -> None:
@@ -424,7 +458,7 @@ class Core:
         block.least = max(1, int(block.n_workers * WORTH_A_MESSAGE_S / block.task_s)) if block.task_s else 1
         self._recalled(block, 0)
         if credit.draining and not block.draining:
-            block.draining = True  # it ends when it has heard that nothing more is under way to it
+            block.draining = True  # the block ends when it knows that no more tasks follow
             self._to_block(block, wire.Stop(grace_ms=wire.UINT32_MAX), [])
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
@@ -432,7 +466,7 @@ class Core:
         self._place(block)
 
     def on_results(self, now: float, peer: Peer, results: wire.Results, payload: Frames) -> None:
-        """Pass on what was asked for; drop the rest."""
+        """Pass on results of tasks that are in flight; drop all others."""
         block = self._blocks[peer]
         before = len(block.in_flight)
         asked = block.in_flight.intersection(results.ids)
@@ -468,14 +502,14 @@ class Core:
         logger.warning("results_dropped n=%d reason='nobody waits for them: answered already, or never asked'", dropped)
 
     def on_unregistered(self, peer: Peer, message: wire.Message) -> None:
-        """A pool that was given up still speaks: it learns that it must end, and what it answers is dropped."""
+        """A message of a block that was given up: tell it to end, and drop its results."""
         if isinstance(message, wire.Results):
             self._n_dropped += len(message.ids)
             logger.warning("results_dropped n=%d reason='their block was given up'", len(message.ids))
         self._effects += [ToBlock(peer, wire.Stop(now=True).head(), []), Forget(peer)]
 
     def on_tasks_back(self, peer: Peer, tasks: wire.Tasks, payload: Frames) -> None:
-        """A block gives back what it has not begun."""
+        """A block gives back tasks that it has not started."""
         block = self._blocks[peer]
         self._recalled(block, 0)
         if not block.in_flight.issuperset(tasks.ids) or len(set(tasks.ids)) != len(tasks.ids):
@@ -499,14 +533,14 @@ class Core:
         self._effects.append(Forget(peer))
 
     def on_lost(self, peer: Peer, reason: str) -> None:
-        """The connection has ended, or what came from it is no message."""
+        """The connection has ended, or has sent bytes that are no message."""
         block = self._blocks.get(peer)
         if block:
             self._remove(block, -1, reason, b"")
             self._effects.append(Forget(peer))
 
     def _remove(self, block: Block, code: int, reason: str, exception: bytes) -> None:
-        """A block is gone: whatever it had may have started, so it is answered, not run again."""
+        """A block is gone. Its tasks may have started, so they are answered with MANAGER_LOST, and not run again."""
         del self._blocks[block.peer], self._by_id[block.id]
         block.stopping = True
         self._recalled(block, 0)
@@ -534,26 +568,26 @@ class Core:
         if self._shutdown is not None and not self._blocks:
             self._reply(self._shutdown, commands.Done())
 
-    # ---- time
+    # ---- the time
 
     def on_tick(self, now: float) -> None:
-        """At the deadline, or any time."""
+        """Send heartbeats and find silent blocks. Call at ``deadline``; earlier calls do no harm."""
         if now >= self._beat_at:
             self._beat_at = now + self._period / 2
             for block in list(self._blocks.values()):
                 if now - block.last_heard > self._threshold:
-                    reason = f"nothing was heard of it for {self._threshold:g} s (heartbeat_threshold)"
+                    reason = f"it was silent for {self._threshold:g} s (heartbeat_threshold)"
                     self.on_lost(block.peer, reason)
                 else:  # however busy it is: its answer tells its clock
                     self._to_block(block, wire.Heartbeat(_us(now)), [])
 
     def deadline(self) -> float:
-        """When ``on_tick`` wants to be called."""
+        """When ``on_tick`` is to be called, or an earlier ``settle`` may have something to do."""
         return self._beat_at if self._balance_at is None else min(self._beat_at, self._balance_at)
 
 
 def _merged(batch: list[tuple[wire.Results, Frames]]) -> ToClient:
-    """Several RESULTS as one."""
+    """Merge several RESULTS messages into one."""
     if len(batch) == 1:
         results, payload = batch[0]
         return ToClient(results.head(), payload.cut(0, payload.length))
@@ -579,6 +613,6 @@ def _minor(version: str) -> list[str]:
 
 
 def _cut(names: str) -> str:
-    """Their beginning, in at most MOST_NAMES bytes of UTF-8."""
+    """The beginning of a text, in at most MOST_NAMES bytes of UTF-8."""
     data = names.encode()
     return names if len(data) <= MOST_NAMES else data[:MOST_NAMES].decode(errors="ignore")

@@ -141,6 +141,17 @@ class Queue:
         """Tasks."""
         return self._n
 
+    def check(self) -> None:
+        """Raises AssertionError if an invariant does not hold. For tests: it visits every piece."""
+        assert self._priorities == sorted(self._by_priority), "each priority with pieces, in order"
+        assert all(self._by_priority.values()), "no priority without pieces"
+        pieces = [piece for line in self._by_priority.values() for piece in line]
+        assert self._n == sum(map(len, pieces)), "the number of waiting tasks"
+        assert all(0 <= p.start < p.stop <= len(p.message.tasks.ids) for p in pieces), "no empty piece"
+        for line in self._by_priority.values():
+            merged = [p.message for p in line if isinstance(p.message, Merged) and p.message.is_open]
+            assert merged in ([], [line[-1].message]), "only the last piece of a priority is open"
+
     def _line(self, priority: int) -> deque[Piece]:
         line = self._by_priority.get(priority)
         if line is None:

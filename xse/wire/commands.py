@@ -1,6 +1,6 @@
-"""What executor and interchange say to each other beside tasks and results: JSON, one dataclass each.
+"""Commands between executor and interchange, beside tasks and results: one dataclass each, sent as JSON.
 
-docs/developers/protocol.md, 2.6. Both are Python programs of one version of xse; still, what does not fit is refused.
+docs/developers/protocol.md, 2.6. Both are Python programs of one version of xse. Even so, anything unknown is refused.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Config:
-    """Request: how the interchange is to run; the first message. Keys never stand on a command line."""
+    """Request: the configuration; the first message. Keys are sent this way because others can read command lines."""
 
     name: ClassVar[str] = "config"
     run_id: str
     local_path: str  # unix socket for blocks on this host; "": none
     xse_version: str
     python_version: str
-    parent_pid: int  # it ends with this process; 0: only with its socket
+    parent_pid: int  # the interchange ends with this process; 0: only with its socket
     addresses: list[str] = field(default_factory=list)  # to listen on by TCP; empty: no TCP
     ports: list[int] = field(default_factory=list)  # exactly these, one each
     port_range: list[int] = field(default_factory=list)  # else one from here: [low, high)
@@ -42,7 +42,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Listening:
-    """The interchange is ready for pools."""
+    """The interchange is ready for blocks."""
 
     name: ClassVar[str] = "listening"
     ports: list[int]
@@ -50,7 +50,7 @@ class Listening:
 
 @dataclass(frozen=True)
 class CannotListen:
-    """The interchange ends, because no port is to be had."""
+    """The interchange ends, because there is no free port."""
 
     name: ClassVar[str] = "cannot_listen"
     reason: str
@@ -81,7 +81,7 @@ class BlockReady:
 
 @dataclass(frozen=True)
 class BlockDown:
-    """A block has ended. ``code``: of its BYE (docs/developers/protocol.md, 2.4); -1: lost without one."""
+    """A block has ended. ``code`` is that of its BYE (docs/developers/protocol.md, 2.4); -1: lost without BYE."""
 
     name: ClassVar[str] = "block_down"
     block_id: str
@@ -94,7 +94,7 @@ class BlockDown:
 
 @dataclass(frozen=True)
 class BlockInfo:
-    """A connected block, as Status tells it."""
+    """A connected block in a StatusReply."""
 
     block_id: str
     pool_id: str
@@ -109,7 +109,7 @@ class BlockInfo:
 
 @dataclass(frozen=True)
 class Status:
-    """Request: how are you? Answered by StatusReply."""
+    """Request: the state of queue and blocks. Answered by StatusReply."""
 
     name: ClassVar[str] = "status"
 
@@ -120,12 +120,12 @@ class StatusReply:
     blocks: list[BlockInfo]
     ever_connected: list[str]
     n_queued: int
-    n_dropped: int  # results that nobody waited for
+    n_dropped: int  # results that no task in flight belongs to
 
 
 @dataclass(frozen=True)
 class Admit:
-    """Request: a pool with this public key may connect, as this block ("": as any). Answered by Done."""
+    """Request: accept a block with this public key, as this block id ("": as any). Answered by Done."""
 
     name: ClassVar[str] = "admit"
     block_id: str
@@ -134,7 +134,7 @@ class Admit:
 
 @dataclass(frozen=True)
 class Hold:
-    """Request: no more tasks to this block (or the block of this pool). Answered by Done."""
+    """Request: send no more tasks to the block with this block id or pool id. Answered by Done."""
 
     name: ClassVar[str] = "hold"
     block_id: str
@@ -142,7 +142,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Stop:
-    """Request: end this block; what runs there may take ``grace_ms`` to end by itself. Answered by Done at once."""
+    """Request: end this block. Running tasks have ``grace_ms`` to end. Answered by Done at once."""
 
     name: ClassVar[str] = "stop"
     block_id: str
@@ -151,14 +151,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Shutdown:
-    """Request: end all blocks, then yourself. Answered by Done when the blocks have ended."""
+    """Request: end all blocks, then the interchange. Answered by Done when the blocks have ended."""
 
     name: ClassVar[str] = "shutdown"
 
 
 @dataclass(frozen=True)
 class Done:
-    """Reply: it is done; ``found`` says whether there was such a block."""
+    """Reply: done. ``found`` says whether there was such a block."""
 
     name: ClassVar[str] = "done"
     found: bool = True
@@ -189,7 +189,7 @@ _TYPES: dict[str, Any] = {
 
 
 def dumps(command: Request | Reply | Event) -> bytes:
-    """As JSON. Not by ``asdict``, which copies all there is: a status of thousands of blocks would hold everyone up."""
+    """The command as JSON. Not by ``asdict``: it copies everything, and a status has thousands of blocks."""
     return json.dumps({"name": command.name, **vars(command)}, default=vars).encode()
 
 
@@ -209,7 +209,7 @@ def read_event(payload: Frames) -> Event:
 
 
 def loads(data: bytes, kind: type[T]) -> T:
-    """From JSON. Raises ValueError for anything that is not one of ``kind`` (a union of the above is fine)."""
+    """A command from JSON. Raises ValueError for anything that is not one of ``kind``, which may be a union."""
     try:
         fields = json.loads(data)
         made = _TYPES[fields.pop("name")](**fields)

@@ -1,4 +1,4 @@
-"""A payload in pieces: the frames of a message, of which only the concatenation counts. Nothing is copied to cut it."""
+"""A payload in frames. Only their concatenation has a meaning. Cutting a payload copies nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from xse.wire.messages import Buffer
 
-JOIN_BELOW = 65_536  # bytes: smaller neighbours are put into one frame, larger ones travel without a copy
+JOIN_BELOW = 65_536  # bytes: smaller neighbours are joined into one frame; larger frames are sent without a copy
 
 
 class Frames:
@@ -18,7 +18,7 @@ class Frames:
 
     def __init__(self, frames: Sequence[Buffer]) -> None:
         self._frames = [memoryview(f) for f in frames]
-        if len(frames) == 1:  # most are one
+        if len(frames) == 1:  # the usual case
             self._starts = [0]
             self.length = len(frames[0])
             return
@@ -44,7 +44,7 @@ class Frames:
         return views
 
     def one(self, start: int, stop: int) -> Buffer:
-        """The bytes from start to stop as one buffer: a view where they lie in one frame, else a copy."""
+        """The bytes from start to stop as one buffer: a view if they lie in one frame, else a copy."""
         views = self.cut(start, stop)
         if len(views) == 1:
             return views[0]

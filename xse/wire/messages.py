@@ -1,8 +1,11 @@
 """The wire: heads to messages and back, as docs/developers/protocol.md says. No sockets, no pickles.
 
-A *head* is bytes; a *payload* is only ever counted here. ``decode`` turns a head into a frozen message or raises
-``WireError``; each message's ``head()`` gives its bytes. Columns of ids and lengths are ``array`` objects, so that a
-room can slice and sum thousands of tasks without a loop in Python.
+``decode`` turns a head into a message or raises ``WireError``; ``head()`` of a message gives its bytes. A payload is
+only counted here. Columns of ids and lengths are ``array`` objects, so that thousands of tasks can be cut and summed
+without a loop in Python.
+
+To add a field or a message, change a dataclass here and the table in ``csrc/wire/fields.h``. Nothing else in this file
+changes, except for TASKS and RESULTS, whose columns are read by hand because each task passes them.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 
 class Type(IntEnum):
-    """What a message is (docs/developers/protocol.md, 2)."""
+    """The type of a message (docs/developers/protocol.md, 2)."""
 
     TASKS = 1
     RESULTS = 2
@@ -77,7 +80,7 @@ _LAST_STATUS = max(Status)
 
 
 class ByeCode(IntEnum):
-    """Why a pool ends."""
+    """Why a block ends."""
 
     ASKED = 0
     FAILED = 1
@@ -87,7 +90,7 @@ class ByeCode(IntEnum):
 
 
 class RefuseCode(IntEnum):
-    """Why the interchange does not take a pool."""
+    """Why the interchange refuses a block."""
 
     VERSION = 1
     BLOCK = 2
@@ -96,7 +99,7 @@ class RefuseCode(IntEnum):
 
 
 class WireError(ValueError):
-    """Bytes that are no message. ``code`` is the name in docs/developers/protocol.md, 1.3."""
+    """Bytes that are no message. ``code`` is the name of the error in docs/developers/protocol.md, 1.3."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -108,7 +111,7 @@ def _preamble(kind: Type, *, count: int, body_length: int, payload_length: int, 
 
 
 class _Reader:
-    """Reads a body field by field; every length from outside goes through here."""
+    """Reads a body field by field. ``take`` checks every length that comes from a peer."""
 
     def __init__(self, body: memoryview, count: int = 0) -> None:
         self.count = count  # the preamble's
@@ -592,7 +595,7 @@ def _column(code: str, data: Buffer) -> array[int]:
 
 
 def _exactly(head: Buffer, end: int) -> None:
-    """A head whose size its first fields have told."""
+    """Check the size of a head against the size that its first fields give."""
     if len(head) < end:
         raise WireError("SHORT", "the body ends inside a field")
     if len(head) > end:
@@ -600,7 +603,7 @@ def _exactly(head: Buffer, end: int) -> None:
 
 
 def _within_limits(lengths: array[int], in_all: int, said: int) -> None:
-    """Each item, and the sum that the preamble has told."""
+    """Check the length of each item, and their sum against the preamble."""
     if max(lengths) > MAX_ITEM:
         raise WireError("LENGTH", f"an item of {max(lengths)} bytes")
     if in_all != said:
@@ -697,10 +700,9 @@ _SHAPES: dict[int, _Shape] = {
 
 
 def sizes(buffer: Buffer, at: int = 0) -> tuple[int, int]:
-    """Length of head and of payload of the message that begins there, for those who read a stream. At least its
-    preamble has come.
+    """The lengths of head and payload of the message at ``at`` of a stream. At least its preamble must be there.
 
-    Raises WireError when nothing that follows can be a message; what else is wrong with it, ``decode`` will say.
+    Raises WireError if no message can begin there. All other errors are found by ``decode``.
     """
     magic, version, _, _, _, head_length, _, payload_length = _PREAMBLE.unpack_from(buffer, at)
     if magic != MAGIC:

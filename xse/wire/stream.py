@@ -1,4 +1,4 @@
-"""Messages over a unix stream socket: one after the other, each a head and its payload, as they lie on the wire.
+"""Messages over a unix stream socket: head, payload, head, payload.
 
 Executor, interchange and the blocks on its own host speak this way: a hop costs one wake-up, where one over ZeroMQ
 costs three (docs/decisions/0001). The end of the connection is the end of the peer. Nothing here blocks.
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from xse.wire import messages as wire
 from xse.wire.frames import JOIN_BELOW, Frames
 
-BUFFER = 512 << 10  # bytes: smaller messages are read many at a time, larger ones into memory of their own
-CHUNK = 64 << 20  # bytes: a large payload is taken in pieces, so that a length alone takes no memory
+BUFFER = 512 << 10  # bytes: smaller messages are read many at a time, a larger one into its own memory
+CHUNK = 64 << 20  # bytes: a large payload is read in pieces, so that an announced length alone takes no memory
 MOST_PARTS = 512  # in one sendmsg; the kernel's limit is 1024
-READS = 16  # at a time
+READS = 16  # calls of recv before other sockets have their turn
 
 
 def read_buffer() -> memoryview:
-    """What streams of one thread read into, in turn."""
+    """A buffer that all streams of one thread can share."""
     return memoryview(bytearray(BUFFER))
 
 
@@ -38,11 +38,11 @@ class Stream:
         self.error: wire.WireError | None = None
         self._out: deque[memoryview] = deque()
         self._buffer = read_buffer() if buffer is None else buffer
-        self._left = b""  # the beginning of a message whose rest has not come
+        self._left = b""  # the beginning of a message that is not complete
         # A message that is too large for the buffer: its head, and pieces of its payload
         self._pieces: list[memoryview] = []
-        self._filling: memoryview | None = None  # what is still to come of the last of them
-        self._missing = 0  # of the payload, beyond that piece
+        self._filling: memoryview | None = None  # the part of the last piece that is not filled yet
+        self._missing = 0  # bytes of the payload after that piece
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -53,7 +53,7 @@ class Stream:
     # ---- out
 
     def send(self, parts: Sequence[wire.Buffer]) -> bool:
-        """One message. True: it has left; False: some of it waits for ``flush``."""
+        """Send one message. Returns False if some of it waits for ``flush``."""
         if sum(map(len, parts)) < JOIN_BELOW:
             message = b"".join(parts)
             if self.send_whole(message):
@@ -63,19 +63,19 @@ class Stream:
         return self.flush()
 
     def send_whole(self, message: bytes) -> bool:
-        """One message in one call, if nothing waits. False: not a byte of it was sent."""
+        """Send one message in one call, if nothing waits. Returns False if not a byte was sent."""
         if self._out or self.ended:
             return False
         try:
             sent = self._socket.send(message)
-        except OSError:  # no room; or the peer is gone, which is seen where one reads
+        except OSError:  # the socket is full; or the peer is gone, which ``receive`` finds
             return False
         if sent < len(message):
             self._out.append(memoryview(message)[sent:])
         return True
 
     def flush(self) -> bool:
-        """What waits, as far as the socket takes it. True: nothing waits any more."""
+        """Send waiting bytes as far as the socket takes them. Returns True if nothing waits any more."""
         out = self._out
         while out and not self.ended:
             try:
@@ -85,7 +85,7 @@ class Stream:
                     sent = self._socket.sendmsg([out[i] for i in range(min(len(out), MOST_PARTS))])
             except (BlockingIOError, InterruptedError):
                 return False
-            except OSError:  # a peer that is gone; what it said before is still to be read
+            except OSError:  # the peer is gone; what it sent before is still to be read
                 out.clear()
                 break
             while sent and sent >= len(out[0]):
@@ -97,7 +97,7 @@ class Stream:
     # ---- in
 
     def receive(self) -> list[tuple[bytes, Frames]]:
-        """Messages that are complete, in order. Look at ``ended`` and ``error`` after they are served."""
+        """The complete messages, in order. Look at ``ended`` and ``error`` after you have handled them."""
         messages: list[tuple[bytes, Frames]] = []
         for _ in range(READS):
             if self.ended or not self._read(messages):
@@ -105,7 +105,7 @@ class Stream:
         return messages
 
     def _read(self, messages: list[tuple[bytes, Frames]]) -> bool:
-        """One read. True: there may be more."""
+        """Read once. Returns True if there may be more."""
         before = len(self._left)
         if before:
             self._buffer[:before] = self._left
@@ -131,7 +131,7 @@ class Stream:
         return full
 
     def _parse(self, end: int, messages: list[tuple[bytes, Frames]]) -> None:
-        """Whole messages out of the buffer, up to ``end``; what is left stays ours, or begins a large one."""
+        """Take whole messages out of the buffer, up to ``end``. Keep the rest, or begin a large message with it."""
         buffer, at = self._buffer, 0
         while end - at >= wire.PREAMBLE:
             head_length, payload_length = wire.sizes(buffer, at)
