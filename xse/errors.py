@@ -37,8 +37,12 @@ class PayloadTooLarge(XseError):
         return str(self.args[0])
 
 
-class TaskTimeout(XseError, TimeoutError):
-    """The task ran longer than its timeout and was killed."""
+class TaskTimeout(XseError):
+    """The task ran longer than its timeout and was killed.
+
+    It is no TimeoutError: that is what ``future.result(timeout)`` raises while the task still runs, and who waits for
+    that in a loop would wait for ever.
+    """
 
 
 class WorkerLost(XseError):

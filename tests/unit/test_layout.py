@@ -92,6 +92,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             "socket",
             {
                 "client.client",
+                "client.io_thread",
                 "wire.stream",
                 "interchange.__main__",
                 "interchange.tcp.listener",

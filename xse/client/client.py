@@ -1,8 +1,11 @@
 """The client of an interchange: tasks in, futures out. Both executors stand on it.
 
-One thread, ``xse-io``, owns the socket; others reach it through a deque and an eventfd, written only when it sleeps. It
-sends what has piled up and never waits for more. Callbacks that users attach to futures run in a second thread,
-``xse-callbacks``, so that they hold nobody up.
+It has three threads. ``NAME-io`` owns the socket (``io_thread.py``), ``NAME-events`` takes note of what happened
+(``events.py``), and ``NAME-callbacks`` runs what users attach to futures (``callbacks.py``). It sends what has piled up
+and never waits for more.
+
+A task is submitted when it is in the outbox. The io thread takes it from there into the table of open futures, and
+sends it. Whoever takes a future out of that table answers it.
 """
 
 from __future__ import annotations
@@ -11,30 +14,33 @@ import contextlib
 import itertools
 import logging
 import os
-import queue
-import select
 import socket
 import subprocess
 import sys
 import threading
 import time
+from _thread import LockType, allocate_lock
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future as StandardFuture
+from dataclasses import replace
 from functools import partial
-from itertools import accumulate, groupby
-from operator import itemgetter
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 from xse import errors
+from xse.client.batch import Data, Entry, to_message
+from xse.client.call_thread import CallThread
+from xse.client.callbacks import callbacks_thread
+from xse.client.events import events_thread
+from xse.client.failures import another, error_of
 from xse.client.future import Future, finish_all
-from xse.functions.payload import Function, Scattered, claimed
+from xse.client.io_thread import IoThread
+from xse.functions.payload import Function, claimed
 from xse.functions.segments import Reference
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames, joined
-from xse.wire.stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -44,30 +50,29 @@ MOST_TASKS = 4096  # in one message
 CALM_S = (
     100e-6  # since the last submit: who submits then sends, too, for some 10 us; what comes faster is sent together
 )
-#: Bytes of a task that who submits it sends: so few are one buffer of the kernel's, and it takes them all or none.
-MOST_AT_ONCE = 32 << 10
+MOST_AT_ONCE = 32 << 10  # bytes of a task that its submitter sends: see IoThread.send_beside
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
-
+LAST_LINES = 5  # of the interchange's log, in an error
 
 #: For the interchange's malloc: large payloads come one after the other, and to give each one's pages back, and to have
 #: them cleared for the next, took as long as to copy it. These are the limits to which glibc moves by itself.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
+#: Starts the interchange. The current directory is not searched: a file queue.py in it would be imported in place of
+#: Python's. Python 3.10 has no option for that alone.
+INTERCHANGE = ["-P", "-m", "xse.interchange"]
+if sys.version_info < (3, 11):
+    INTERCHANGE = ["-c", "import sys; sys.path.remove(''); from xse.interchange.__main__ import main; sys.exit(main())"]
+
 _REFERENCE, _REFERS = Reference.BEGINNING, len(Reference.BEGINNING)
-_RAISED = int(wire.Status.RAISED)  # VALUE or this: the task's own
-
-
-#: A task on its way to the wire: its future, function, arguments, priority, and timeout in milliseconds.
-Data: TypeAlias = "wire.Buffer | Scattered"
-Entry: TypeAlias = tuple[Future, Function, Data, int, int]
-_run_of = itemgetter(1, 3, 4)  # tasks that follow each other and have the same of these are a run
+_VALUE, _RAISED = int(wire.Status.VALUE), int(wire.Status.RAISED)  # these two: the task's own
 
 
 class Client:
     """Starts an interchange process and speaks with it.
 
-    ``load`` unpickles results; ``on_event`` is told, in the callback thread, what happens to blocks; ``make_error``
-    turns a failure record into the exception of a future.
+    ``load`` unpickles results; ``on_event`` is told, in the events thread, what happens to blocks; ``make_error`` turns
+    a failure record into the exception of a future.
     """
 
     def __init__(
@@ -82,129 +87,191 @@ class Client:
         self._on_event = on_event
         self._make_error = make_error or error_of
         self._name = name
-        self.futures: dict[int, Future] = {}
-        self._ids = itertools.count(1)
+        self.futures: dict[int, Future[Any]] = {}  # sent, and not answered
         self._outbox: deque[Entry] = deque()
-        self._orders: deque[Callable[[], None]] = deque()  # run in the io thread
-        self._requests: dict[int, StandardFuture[commands.Reply]] = {}
+        self._cancels: deque[tuple[int, bool]] = deque()  # ids, and whether to kill
+        self._ids = itertools.count(1)
+        self._last_id = 0
+        self._requests: dict[int, Future[commands.Reply]] = {}
         self._request_numbers = itertools.count(1)
-        self._asleep = False
+        self._empty_bells: deque[LockType] = deque()  # of those who wait until no future is open
         self._last_submit = 0.0
-        self._closing = False
         self._broken: Exception | None = None
-        self._state_lock = threading.Lock()
-        self._empty = threading.Event()
-        self._empty.set()  # nobody waits for it
+        self._closing = False
+        self._closed = False
+        self._close_lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._eventfd = -1
-        self._stream: Stream | None = None
-        self._writing = False  # the socket took less than there was
-        self._sending = threading.Lock()  # who holds it may write to the socket
-        self._mute = False  # the io thread has failed
-        self._thread: threading.Thread | None = None
-        self._callbacks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._callback_thread: threading.Thread | None = None
-        self._watches: dict[int, Callable[[], None]] = {}
-        self._poll = select.poll()
+        self._io: IoThread | None = None
+        self.events: CallThread = events_thread(name, self.fail_all)
+        self._callbacks: CallThread = callbacks_thread(name)
         self._log_dir = ""
+        self._pid = os.getpid()
 
     # ---- life
 
     def start(self, config: commands.Config, command: Sequence[str] | None = None) -> None:
-        """Start the interchange (``command``, by default ``python -m xse.interchange``) and the threads."""
+        """Start the threads and the interchange (``command``: its words, if it is not to be started as usual).
+
+        Raises LaunchError when the system gives no thread, no process or no descriptor; then nothing is left.
+        """
         self._log_dir = config.log_dir
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        try:
+            self._start(config, command)
+        except (OSError, RuntimeError) as e:  # RuntimeError: no thread
+            self._closing = True
+            self._finish_closing(None)
+            raise errors.LaunchError(
+                f"the executor's own threads and processes cannot be started: {e}. See the limits of this user (ulimit"
+                " -u, ulimit -n) or of this job"
+            ) from None
+
+    def _start(self, config: commands.Config, command: Sequence[str] | None) -> None:
+        with contextlib.ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+            submit, submit_theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+            self._io = IoThread(self._name, _kept(ours), _kept(submit), self)
+            self._callbacks.start()
+            self.events.start()
+            self._io.start()
+            config = replace(config, submit_fd=submit_theirs.fileno())
+            self._io.order(partial(self._send_request, 0, config))
             self._process = subprocess.Popen(
-                command or [sys.executable, "-m", "xse.interchange"],
+                command or [sys.executable, *INTERCHANGE],
                 stdin=theirs.fileno(),
+                pass_fds=[submit_theirs.fileno()],
                 env={**KEEP_MEMORY, **os.environ},
                 start_new_session=True,  # Ctrl-C is for the script; it decides
             )
-        self._stream = Stream(ours)
-        self._order(partial(self._send_request, 0, config))
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watch(self._eventfd, self._drain_eventfd)
-        self._watch(ours.fileno(), self._read)
-        self._watch_process(self._process.pid)
-        self._callback_thread = threading.Thread(
-            target=self._run_callbacks, name=f"{self._name}-callbacks", daemon=True
-        )
-        self._callback_thread.start()
-        self._thread = threading.Thread(target=self._run, name=f"{self._name}-io", daemon=True)
-        self._thread.start()
 
     @property
     def interchange_pid(self) -> int | None:
+        """The process id of the interchange; None before it is started."""
         return self._process.pid if self._process else None
 
     def close(self, timeout: float, reason: Exception | None = None) -> None:
-        """End all blocks and the interchange, within ``timeout`` seconds; futures still open are cancelled.
+        """End all blocks and the interchange, within ``timeout`` seconds; futures still open are cancelled, or fail
+        with
+        ``reason``.
 
-        May be called from any thread, and again. After it no process of the interchange is left.
+        May be called from any thread, and again. After it no process of the interchange is left. A close that was
+        interrupted, by an exception of a signal handler, is completed by the next.
         """
-        with self._state_lock:
-            if self._closing:
+        self._closing = True
+        with self._close_lock:
+            if self._closed:
                 return
-            self._closing = True
-        if self._thread is None or self._process is None:
-            return
-        asked = self.request(commands.Shutdown())
-        with contextlib.suppress(Exception):  # too slow, or gone: it is ended below in any case
-            asked.result(timeout)
-        try:
-            self._process.wait(max(1.0, timeout / 2))
-        except subprocess.TimeoutExpired:
-            logger.warning("interchange_killed pid=%d reason='it did not end in time'", self._process.pid)
-            self._process.kill()
-            self._process.wait()
-        self._order(self._end_thread)
-        self._thread.join()
-        self._asleep = False  # nobody writes to the eventfd any more: its number will be another's
-        self._answer_all(reason)
-        self._callbacks.put(None)
-        if threading.current_thread() is not self._callback_thread and self._callback_thread:
-            self._callback_thread.join()
-        assert self._stream
-        self._stream.close()
-        os.close(self._eventfd)
+            if self._process is not None:
+                self._end_interchange(self._process, timeout)
+            self._finish_closing(reason)
+            self._closed = True
 
-    def _end_thread(self) -> None:
-        raise _ThreadEnd
+    def _end_interchange(self, process: subprocess.Popen[bytes], timeout: float) -> None:
+        if process.poll() is None:
+            with contextlib.suppress(Exception):  # too slow, or gone: it is ended below in any case
+                self.request(commands.Shutdown()).result(timeout)
+        try:
+            process.wait(max(1.0, timeout / 2))
+        except subprocess.TimeoutExpired:
+            logger.warning("interchange_killed pid=%d reason='it did not end in time'", process.pid)
+            process.kill()
+            process.wait()
+
+    def _finish_closing(self, reason: Exception | None) -> None:
+        if self._io:
+            self._io.end()
+        self._broken = self._broken or errors.InterchangeLost("the executor was shut down")
+        self._answer_all(reason)
+        self._fail_requests(self._broken)
+        self.events.end()
+        self._callbacks.end()
+        if self._io:
+            self._io.close()
 
     def fail_all(self, error: Exception) -> None:
-        """Nothing can run any more: this is every open future's answer, and that of every later submit."""
-        with self._state_lock:
-            if self._broken is None:
-                self._broken = error
+        """Nothing can run any more: every open future and every later submit raises this. Each has an object of its
+        own."""
+        self._broken = self._broken or error
         self._answer_all(error)
 
     def _answer_all(self, error: Exception | None) -> None:
-        """Each once: whoever takes a future out of the table answers it."""
-        self._outbox.clear()
+        while self._outbox:
+            try:
+                future = self._outbox.popleft()[0]
+            except IndexError:  # another thread took the last one
+                break
+            self._answer(future, error)
         while self.futures:
             try:
                 _, future = self.futures.popitem()
-            except KeyError:  # another thread took the last one
+            except KeyError:
                 break
-            if future.drop() if error is None else future.fail(error):
-                self._callbacks.put(future.run_callbacks)
-        self._empty.set()
+            self._answer(future, error)
+        self._ring_if_empty()
+
+    def _answer(self, future: Future[Any], error: BaseException | None) -> None:
+        if future.drop() if error is None else future.fail(another(error)):
+            self._announce(future)
+
+    def _announce(self, future: Future[Any]) -> None:
+        """Tell those who wait for it, each in the thread where it belongs."""
+        then = future.take_then()
+        if then:
+            self.events.put(partial(then, future))
+        if future.watched:
+            self.events.put(future.tell_watchers)
+        if future.has_callbacks:
+            self._callbacks.put(future.run_callbacks)
+
+    @property
+    def n_open(self) -> int:
+        """Futures that are not done."""
+        return len(self.futures) + len(self._outbox)
 
     def wait_until_empty(self) -> None:
-        """Until every future has its answer."""
-        self._empty.clear()
-        self._order(self._look_whether_empty)
-        self._empty.wait()
+        """Until every future has its answer. What a chunk that was answered gives back is waited for, too."""
+        while True:
+            last = self._last_id
+            self._wait_for(self._empty_bells.append, self._ring_if_empty)
+            self._wait_for(lambda bell: self.events.put(bell.release), lambda: None)
+            if self._last_id == last:
+                return
 
-    def _look_whether_empty(self) -> None:
-        if not self.futures:
-            self._empty.set()
+    def _wait_for(self, enter: Callable[[LockType], None], look: Callable[[], None]) -> None:
+        bell = allocate_lock()
+        bell.acquire()
+        enter(bell)
+        if self._io and not self._io.over:
+            self._io.order(look)
+        else:
+            look()
+        bell.acquire()
+
+    def _ring_if_empty(self) -> None:
+        while self._empty_bells and not self.n_open:
+            try:
+                bell = self._empty_bells.popleft()
+            except IndexError:
+                break
+            bell.release()
 
     @property
     def broken(self) -> Exception | None:
         """Why nothing can run, or None."""
         return self._broken
+
+    def check_wait(self) -> None:
+        """Raises RuntimeError where a wait for a future could never end: in a forked child, and in our own threads."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                "this future belongs to the process that submitted it, and not to a child that was forked from it: wait"
+                " there, or submit in the child to an executor of its own"
+            )
+        if (self._io and self._io.is_current()) or self.events.is_current():
+            raise RuntimeError("a future was waited for in __del__, in a thread on which the future itself depends")
+
+    def in_own_thread(self) -> bool:
+        """Is the caller in a thread of the client's own?"""
+        return self._callbacks.is_current() or self.events.is_current() or bool(self._io and self._io.is_current())
 
     # ---- submitting; any thread
 
@@ -216,273 +283,173 @@ class Client:
         priority: int = 0,
         timeout_ms: int = 0,
         segment: str | None = None,
-    ) -> Future:
-        """Returns at once. Raises what ``fail_all`` was told. ``segment``: the path of what ``data`` refers to."""
+        then: Callable[[Future[Any]], None] | None = None,
+    ) -> Future[Any]:
+        """Returns at once. Raises what ``fail_all`` was told.
+
+        ``segment``: the path of what ``data`` refers to. ``then``: called with the future, in the events thread, when
+        it is done.
+
+        A handler of a signal may raise at any place here. Then the task is submitted, or it is not; and the next ones
+        are not affected.
+        """
         if self._broken is not None:
-            raise self._broken
-        task_id = next(self._ids)
-        future = Future(task_id, self)
+            raise another(self._broken)
+        assert self._io
+        future: Future[Any] = Future(next(self._ids), self)
+        self._last_id = future.task_id
         if segment:
             future.segment = segment
-        self.futures[task_id] = future
+        if then:
+            future.then(then)
         entry = (future, function, data, priority, timeout_ms)
         now = time.monotonic()
         calm = now - self._last_submit > CALM_S
         self._last_submit = now
-        if not (calm and self._asleep and self._send_here(entry)):
+        if not (calm and self._io.asleep and self._send_here(entry)):
             self._outbox.append(entry)
-            if self._asleep:
-                self._wake()
-        if self._broken is not None and self.futures.pop(task_id, None):  # broken between the two looks
-            raise self._broken
+            self._io.wake()
+        if self._broken is not None:  # since the look above
+            self._answer_all(self._broken)
         return future
 
     def _send_here(self, entry: Entry) -> bool:
-        """A task that comes alone is sent by who submits it: that spares the io thread's wake-up, and its wait for the
-        interpreter. False: the io thread is to do it. An interrupt (Ctrl-C) finds it sent as a whole or not at all."""
-        assert self._stream
+        """Send a single task from the caller's thread, which saves one wake-up. False: the io thread must send it."""
+        assert self._io
         future, function, data, *_ = entry
-        if len(data) + len(function.data) > MOST_AT_ONCE or not self._sending.acquire(blocking=False):
+        if len(data) + len(function.data) > MOST_AT_ONCE or self._outbox:
             return False
+        tasks, parts = to_message([entry])
+        message = b"".join([tasks.head(), *parts])
         try:
-            if self._orders or self._outbox or self._mute:
-                return False
-            tasks, parts = to_message([entry])
-            return self._stream.send_whole(b"".join([tasks.head(), *parts]))
-        except BaseException:
+            self.futures[future.task_id] = future
+            sent = self._io.send_beside(message)
+        except BaseException:  # of a signal handler. Nobody will have this future: its result is dropped when it comes
             self.futures.pop(future.task_id, None)
             raise
-        finally:
-            self._sending.release()
+        if not sent:
+            self.futures.pop(future.task_id, None)
+        return sent
 
-    def failed(self, error: BaseException) -> Future:
+    def failed(self, error: BaseException) -> Future[Any]:
         """A future that has failed already."""
-        future = Future(next(self._ids), self)
+        future: Future[Any] = Future(next(self._ids), self)
         future.fail(error)
         return future
 
-    def cancel(self, future: Future, *, kill: bool) -> bool:
+    def cancel(self, future: Future[Any], *, kill: bool, wait: bool) -> bool:
         """See Future.cancel."""
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a future cannot be cancelled from within the io thread")
-        self._order(lambda: self._cancel([future.task_id], kill))
-        return future.wait_for_cancel(kill)
+        if self._io is None or os.getpid() != self._pid:
+            return False
+        self._cancels.append((future.task_id, kill))
+        self._io.wake()
+        if wait and not (self._io.is_current() or self.events.is_current()):  # there: in __del__, which cannot wait
+            future.wait_for_cancel(kill)
+        return future.cancelled()
 
-    def cancel_soon(self, task_ids: list[int] | None = None) -> None:
+    def cancel_soon(self, task_ids: Sequence[int] | None = None) -> None:
         """Cancel what of these, or of all, has not started, without waiting to see which."""
-        self._order(lambda: self._cancel(list(self.futures) if task_ids is None else task_ids, False))
+        if self._io is None or os.getpid() != self._pid:
+            return
+        if task_ids is None:
+            self._io.order(self._cancel_everything)
+        else:
+            self._cancels.extend([(task_id, False) for task_id in task_ids])
+            self._io.wake()
 
-    def request(self, request: commands.Request) -> StandardFuture[commands.Reply]:
+    def request(self, request: commands.Request) -> Future[commands.Reply]:
         """Ask the interchange; the future fails with InterchangeLost when it is gone."""
-        reply: StandardFuture[commands.Reply] = StandardFuture()
+        assert self._io
         number = next(self._request_numbers)
-
-        def send() -> None:
-            if isinstance(self._broken, errors.InterchangeLost):
-                reply.set_exception(self._broken)
-                return
-            self._requests[number] = reply
-            self._send_request(number, request)
-
-        self._order(send)
+        reply: Future[commands.Reply] = Future(number, self)
+        self._requests[number] = reply
+        self._io.order(partial(self._send_request, number, request))
+        if self._io.over or isinstance(self._broken, errors.InterchangeLost):
+            self._fail_requests(self._broken or errors.InterchangeLost("the executor was shut down"))
         return reply
 
+    def _fail_requests(self, error: BaseException) -> None:
+        while self._requests:
+            try:
+                _, reply = self._requests.popitem()
+            except KeyError:
+                break
+            reply.fail(another(error))
+
+    # ---- in the io thread: out
+
     def _send_request(self, number: int, request: commands.Request) -> None:
+        assert self._io
         data = commands.dumps(request)
-        self._send([wire.Request(number, len(data)).head(), data])
+        self._io.send([wire.Request(number, len(data)).head(), data])
 
-    def _order(self, order: Callable[[], None]) -> None:
-        self._orders.append(order)
-        if self._asleep:
-            self._wake()
+    def pending(self) -> bool:
+        """Is there something to send?"""
+        return bool(self._outbox or self._cancels)
 
-    def _wake(self) -> None:
-        self._asleep = False
-        with contextlib.suppress(OSError):  # closed: nobody sleeps there any more
-            os.eventfd_write(self._eventfd, 1)
-
-    # ---- the io thread
-
-    def _run(self) -> None:
-        try:
-            while True:
-                while self._orders:
-                    self._orders.popleft()()
-                if self._outbox and not self._writing:
-                    self._send_tasks()
-                self._serve(sleep=not self._work())
-        except _ThreadEnd:
-            return
-        except Exception as e:  # a mistake of ours: nobody may wait for ever because of it
-            logger.exception("io_thread_failed")
-            self._lost(errors.InterchangeLost(f"the client's io thread failed: {e!r}"))
-            self._mute = True
-            self._carry_out_orders()
-
-    def _carry_out_orders(self) -> None:
-        """After a mistake of ours nothing is sent or read any more; orders are carried out, for somebody may wait."""
-        while True:
-            self._asleep = True
-            if not self._orders:
-                select.select([self._eventfd], [], [])
-                self._drain_eventfd()
-            self._asleep = False
-            while self._orders:
-                try:
-                    self._orders.popleft()()
-                except _ThreadEnd:
-                    return
-                except Exception:
-                    logger.exception("order_failed")
-
-    def _work(self) -> bool:
-        return bool(self._orders or (self._outbox and not self._writing))
-
-    def _serve(self, sleep: bool) -> None:
-        """Whatever has come; with ``sleep`` wait until something has."""
-        if sleep:
-            self._asleep = True
-            # Whoever appends after this line sees _asleep; whoever appended before it is seen here.
-            sleep = not self._work()
-        for fd, events in self._poll.poll(None if sleep else 0):
-            self._asleep = False
-            if events & select.POLLOUT:
-                self._write()
-            if events & ~select.POLLOUT:
-                self._watches[fd]()
-        self._asleep = False
-
-    def _watch(self, fd: int, ready: Callable[[], None]) -> None:
-        self._watches[fd] = ready
-        self._poll.register(fd, select.POLLIN)
-
-    def _write(self) -> None:
-        assert self._stream
-        with self._sending:
-            left = self._stream.flush()
-        if left:
-            self._writing = False
-            self._poll.modify(self._stream, select.POLLIN)
-
-    def _drain_eventfd(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._eventfd)
-
-    def _watch_process(self, pid: int) -> None:
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError:  # before Linux 5.3: its end is seen by a thread that waits for it
-            threading.Thread(target=self._wait_for_process, name=f"{self._name}-wait", daemon=True).start()
-            return
-
-        def ended() -> None:
-            self._poll.unregister(fd)
-            os.close(fd)
-            self._process_ended()
-
-        self._watch(fd, ended)
-
-    def _wait_for_process(self) -> None:
-        assert self._process
-        self._process.wait()
-        self._order(self._process_ended)
-
-    def _process_ended(self) -> None:
-        assert self._process
-        self._read()  # what it said before it ended
-        code = self._process.wait()
-        if not self._closing:
-            logger.error("interchange_lost pid=%d exit_code=%d", self._process.pid, code)
-            self._lost(
-                errors.InterchangeLost(f"the interchange (pid {self._process.pid}) {_ended(code)}{self._log_tail()}")
-            )
-        else:
-            self._lost(errors.InterchangeLost("the executor was shut down"))
-
-    def _log_tail(self) -> str:
-        path = os.path.join(self._log_dir, "interchange.log")
-        try:
-            with open(path, encoding="utf-8", errors="replace") as f:
-                lines = f.read().splitlines()[-5:]
-        except OSError:
-            return ""
-        return f"; the last lines of {path}:\n" + "\n".join(lines) if lines else ""
-
-    def _lost(self, error: Exception) -> None:
-        if not self._closing:
-            self.fail_all(error)
-        else:
-            with self._state_lock:
-                self._broken = self._broken or error
-        requests, self._requests = self._requests, {}
-        for reply in requests.values():
-            reply.set_exception(error)
-
-    # ---- out
-
-    def _send(self, parts: list[wire.Buffer]) -> None:
-        assert self._stream
-        if self._mute:
-            return
-        with self._sending:
-            left = self._stream.send(parts)
-        if not left and not self._writing:
-            self._writing = True
-            self._poll.modify(self._stream, select.POLLIN | select.POLLOUT)
+    def send_pending(self) -> None:
+        """Cancellations, and then one message of the tasks that have piled up."""
+        if self._cancels:
+            self._send_cancels()
+        if self._outbox:
+            self._send_tasks()
 
     def _send_tasks(self) -> None:
-        """One message of what has piled up."""
+        assert self._io
         outbox = self._outbox
         entries: list[Entry] = []
         n_bytes = 0
         while outbox and len(entries) < MOST_TASKS and n_bytes < MOST_BYTES:
             try:
                 entry = outbox.popleft()
-            except IndexError:  # cleared by another thread
+            except IndexError:  # emptied by another thread
                 break
+            self.futures[entry[0].task_id] = entry[0]
             entries.append(entry)
             n_bytes += len(entry[2])
-        if entries:
+        if self._broken is not None:  # whoever emptied the two may have missed these
+            self._answer_all(self._broken)
+        elif entries:
             tasks, parts = to_message(entries)
-            self._send([tasks.head(), *joined(parts)])
+            self._io.send([tasks.head(), *joined(parts)])
 
-    def _cancel(self, ids: list[int], kill: bool) -> None:
-        wanted = set(ids)
-        here: set[int] = set()
+    def _cancel_everything(self) -> None:
+        self._cancels.extend([(entry[0].task_id, False) for entry in list(self._outbox)])
+        self._cancels.extend([(task_id, False) for task_id in list(self.futures)])
+
+    def _send_cancels(self) -> None:
+        """All that have piled up, in one message for each kind."""
+        assert self._io
+        wanted: dict[int, bool] = {}
+        while self._cancels:
+            task_id, kill = self._cancels.popleft()
+            wanted[task_id] = kill or wanted.get(task_id, False)
+        self._cancel_in_outbox(wanted)
+        for kill in (False, True):
+            ids = [i for i, k in wanted.items() if k is kill and i in self.futures]
+            for at in range(0, len(ids), wire.MAX_ITEMS):
+                self._io.send([wire.Cancel(array("Q", ids[at : at + wire.MAX_ITEMS]), kill).head()])
+        self._ring_if_empty()
+
+    def _cancel_in_outbox(self, wanted: dict[int, bool]) -> None:
         kept: list[Entry] = []
         for _ in range(len(self._outbox)):  # what others append meanwhile stays behind what was there
             try:
                 entry = self._outbox.popleft()
-            except IndexError:  # cleared by another thread
+            except IndexError:  # emptied by another thread
                 break
-            task_id = entry[0].task_id
-            if task_id in wanted:
-                here.add(task_id)
-                self._answer_cancelled(task_id)
+            if entry[0].task_id in wanted:
+                self._answer(entry[0], None)
             else:
                 kept.append(entry)
         self._outbox.extendleft(reversed(kept))
-        rest = [i for i in ids if i not in here and i in self.futures]
-        for i in range(0, len(rest), wire.MAX_ITEMS):
-            self._send([wire.Cancel(array("Q", rest[i : i + wire.MAX_ITEMS]), kill).head()])
-        self._look_whether_empty()
+        if self._broken is not None:
+            self._answer_all(self._broken)
 
-    # ---- in
+    # ---- in the io thread: in
 
-    def _read(self) -> None:
-        stream = self._stream
-        assert stream
-        if stream.fileno() not in self._watches:
-            return
-        for head, payload in stream.receive():
-            self._take(head, payload)
-        if stream.error:  # nothing it says can be understood any more
-            self._lost(errors.InterchangeLost(f"the interchange sent bytes that are no message ({stream.error})"))
-        if stream.ended:
-            del self._watches[stream.fileno()]
-            self._poll.unregister(stream)
-
-    def _take(self, head: bytes, payload: Frames) -> None:
+    def take(self, head: bytes, payload: Frames) -> None:
+        """A message of the interchange has come."""
         try:
             message = wire.decode(head, payload.length)
             match message:
@@ -496,9 +463,9 @@ class Client:
                 case wire.Reply():
                     reply = self._requests.pop(message.number, None)
                     if reply:
-                        reply.set_result(commands.read_reply(payload))
+                        reply.fulfil(commands.read_reply(payload))
                 case wire.Event():
-                    self._callbacks.put(partial(self._on_event, commands.read_event(payload)))
+                    self.events.put(partial(self._on_event, commands.read_event(payload)))
                 case _:
                     logger.error("message_unexpected from=interchange type=%s", message.type.name)
         except (wire.WireError, ValueError) as e:
@@ -518,22 +485,18 @@ class Client:
             if future is None:
                 logger.warning("result_dropped id=%d reason='nobody waits for it'", results.ids[i])
             elif self._finish(future, status, data[i]):
-                self._callbacks.put(future.run_callbacks)
-        if not self._empty.is_set():
-            self._look_whether_empty()
+                self._announce(future)
+        self._ring_if_empty()
 
-    def _finish(self, future: Future, status: int, data: Any) -> bool:
-        """True: it has callbacks."""
-        if status <= _RAISED:
+    def _finish(self, future: Future[Any], status: int, data: Any) -> bool:
+        """True: somebody is to be told of it."""
+        if status == _VALUE:  # finish_all has stored it
+            return future.ring()
+        if status == _RAISED:
             return future.finish(status, data)
         if status == wire.Status.CANCELLED:
             return future.drop()
         return future.fail(self._error(wire.Status(status), data))
-
-    def _answer_cancelled(self, task_id: int) -> None:
-        future = self.futures.pop(task_id, None)
-        if future and future.drop():
-            self._callbacks.put(future.run_callbacks)
 
     def _error(self, status: wire.Status, record: wire.Buffer) -> Exception:
         try:
@@ -541,69 +504,39 @@ class Client:
         except wire.WireError as e:
             return errors.XseError(f"{status.name}, with a record that cannot be read ({e})")
 
-    # ---- the callback thread
+    def lost(self, reason: str) -> None:
+        """The interchange is gone (no ``reason``: its socket was closed), or cannot be understood."""
+        if self._closing:
+            self._fail_requests(errors.InterchangeLost("the executor was shut down"))
+            return
+        error = errors.InterchangeLost(reason or self._how_it_ended())
+        logger.error("interchange_lost reason=%r", str(error))
+        self.fail_all(error)
+        self._fail_requests(error)
 
-    def _run_callbacks(self) -> None:
-        while (callback := self._callbacks.get()) is not None:
-            try:
-                callback()
-            except Exception:
-                logger.exception("callback_failed")
+    def _how_it_ended(self) -> str:
+        if self._process is None:
+            return "the interchange could not be started"
+        try:
+            how = _ended(self._process.wait(1.0))
+        except subprocess.TimeoutExpired:
+            how = "closed its connection"
+        return f"the interchange (pid {self._process.pid}) {how}{self._log_tail()}"
+
+    def _log_tail(self) -> str:
+        path = os.path.join(self._log_dir, "interchange.log")
+        try:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                lines = f.read().splitlines()[-LAST_LINES:]
+        except OSError:
+            return ""
+        return f"; the last lines of {path}:\n" + "\n".join(lines) if lines else ""
 
 
-class _ThreadEnd(Exception):
-    """Ends the io thread."""
-
-
-def to_message(entries: Sequence[Entry]) -> tuple[wire.Tasks, list[wire.Buffer]]:
-    """Entries as one TASKS message: each function once, and the parts of its payload."""
-    index: dict[bytes, int] = {}
-    functions: list[wire.Function] = []
-    parts: list[wire.Buffer] = []
-    runs: list[wire.Run] = []
-    for (function, priority, timeout_ms), run in groupby(entries, _run_of):
-        number = index.get(function.digest)
-        if number is None:
-            number = index[function.digest] = len(functions)
-            functions.append(wire.Function(function.digest, len(function.data)))
-            parts.append(function.data)
-        runs.append(wire.Run(number, sum(1 for _ in run), priority, timeout_ms, function.codec))
-    data: list[Any] = [entry[2] for entry in entries]
-    ids = array("Q", [entry[0].task_id for entry in entries])
-    lengths = array("I", map(len, data))
-    if Scattered in map(type, data):
-        data = [part for d in data for part in (d.parts if type(d) is Scattered else (d,))]
-    return wire.Tasks(tuple(functions), tuple(runs), ids, lengths), parts + data
+def _kept(sock: socket.socket) -> socket.socket:
+    """The same descriptor in an object that outlives this one."""
+    return socket.socket(fileno=sock.detach())
 
 
 def _ended(code: int) -> str:
     return f"was killed by {errors.signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-
-
-def error_of(
-    status: wire.Status,
-    failure: wire.Failure,
-    *,
-    worker_lost: type[errors.WorkerLost] = errors.WorkerLost,
-    manager_lost: type[errors.ManagerLost] = errors.ManagerLost,
-) -> Exception:
-    """A failure record as an exception of ours, or of these subclasses."""
-    match status:
-        case wire.Status.WORKER_LOST:
-            return worker_lost(
-                host=failure.host,
-                rank=failure.rank,
-                pid=failure.pid,
-                signal=failure.signal,
-                exit_code=failure.exit_code,
-                stderr=failure.detail,
-            )
-        case wire.Status.MANAGER_LOST:
-            return manager_lost(block=failure.block, hosts=failure.host, reason=failure.detail)
-        case wire.Status.TIMEOUT:
-            return errors.TaskTimeout(f"{failure.detail} (pid {failure.pid}, rank {failure.rank} on {failure.host})")
-        case wire.Status.TOO_LARGE:
-            text = f"the result takes {failure.size} bytes, and a message carries at most {failure.limit}"
-            return errors.PayloadTooLarge(text, failure.size, failure.limit)
-        case _:
-            return errors.BrokenPool(failure.detail)

@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,8 +173,8 @@ class _OverTcp(PoolExecutor):
     """Its pool comes by TCP, though it may be on this host."""
 
     @staticmethod
-    def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:
-        return [e for e in PoolExecutor._endpoints(scratch, address, ports) if e.startswith("tcp://")]
+    def _endpoints(scratch: str, hosts: Sequence[str], ports: list[int]) -> list[str]:
+        return [e for e in PoolExecutor._endpoints(scratch, hosts, ports) if e.startswith("tcp://")]
 
 
 def _run(wishes: Wishes) -> facts.Fact:

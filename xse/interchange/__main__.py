@@ -85,7 +85,8 @@ def main() -> int:
         return 2
     _log(config)
     _allow_many_connections()
-    interchange = Interchange(config, client)
+    submits = Stream(socket.socket(fileno=config.submit_fd)) if config.submit_fd >= 0 else None
+    interchange = Interchange(config, client, submits)
     try:
         interchange.run(early)
     except Exception:

@@ -42,9 +42,11 @@ class Interchange:
     whether SIGTERM ended it.
     """
 
-    def __init__(self, config: commands.Config, client: Stream) -> None:
+    def __init__(self, config: commands.Config, client: Stream, submits: Stream | None = None) -> None:
+        """``submits``: the executor's second socket, on which single tasks come."""
         self._config = config
         self._client = client
+        self._submits = submits
         self._core = core.Core(
             xse_version=config.xse_version,
             python_version=config.python_version,
@@ -100,6 +102,8 @@ class Interchange:
                 logger.info("executor_watched_by_its_socket_only reason=%r", e.strerror)
         for fd in self._lifelines:
             self._poll.register(fd, _IN)
+        if self._submits:
+            self._poll.register(self._submits, _IN)
 
     def _executor_gone(self) -> None:
         logger.warning("executor_gone")
@@ -172,6 +176,7 @@ class Interchange:
                     case wire.Tasks():
                         self._core.on_tasks(message, payload)
                     case wire.Cancel():
+                        self._take_submits()  # the task was sent before the order to cancel it
                         self._core.on_cancel(now, message)
                     case wire.Request():
                         self._core.on_request(now, message.number, commands.read_request(payload))
@@ -183,6 +188,17 @@ class Interchange:
             logger.error("message_bad from=executor error=%s", self._client.error)
         if self._client.ended and self._lifelines:
             self._executor_gone()
+
+    def _take_submits(self) -> None:
+        """Tasks that were sent by the threads that submitted them."""
+        if self._submits is None:
+            return
+        messages = self._submits.receive()
+        if self._submits.ended or self._submits.error:
+            self._poll.unregister(self._submits)
+            self._submits.close()
+            self._submits = None
+        self._from_client(messages)
 
     def _accept(self) -> None:
         assert self._local_listener
@@ -297,6 +313,8 @@ class Interchange:
         for fd, events in self._poll.poll(self._poll_timeout_s()):
             if fd == self._client.fileno():
                 self._serve(self._client, events)
+            elif self._submits and fd == self._submits.fileno():
+                self._take_submits()
             elif fd in self._local_blocks:
                 self._serve(self._local_blocks[fd], events)
             elif self._local_listener and fd == self._local_listener.fileno():

@@ -48,10 +48,13 @@ from parsl.utils import RepresentationMixin
 from parsl.version import VERSION as PARSL_VERSION
 
 from xse import errors, launch
-from xse.client.client import Client, error_of
+from xse.client.client import Client
+from xse.client.config import interchange_config
+from xse.client.failures import another, error_of
 from xse.client.future import Future
 from xse.functions import payload
 from xse.launch import addresses
+from xse.launch.checks import MOST_TIMEOUT_S
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
 from xse.launch.options import PoolOptions, bytes_of
 from xse.launch.scratch import make_scratch
@@ -60,7 +63,6 @@ from xse.parsl import errors as parsl_errors
 from xse.parsl import monitoring
 from xse.parsl.launch_template import fill
 from xse.parsl.local_jobs import ended_within
-from xse.version import VERSION
 from xse.wire import commands
 from xse.worker import place
 
@@ -92,7 +94,6 @@ MEANT: dict[type[Launcher], str] = {
 SCHEDULERS = {"slurm": "Slurm", "pbspro": "PBS", "torque": "PBS", "LSF": "LSF", "grid_engine": "Grid Engine"}
 
 START_TIMEOUT_S = 120.0  # for the interchange to listen
-MOST_TIMEOUT_S = 4_000_000  # what the wire can say: 46 days
 REQUEST_TIMEOUT_S = 30.0  # for the interchange to answer
 GRACE_MS, STOP_S = 1000, 1.0  # for what runs in a block that is scaled in, as after a signal; for the block to end then
 
@@ -285,20 +286,17 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self._scratch = make_scratch()
         self._keys = new_server_keys() if self.encrypted else None
         self._addresses = [self.address] if self.address else addresses.of_this_host()
-        config = commands.Config(
+        config = interchange_config(
             run_id=self.run_id or "",
-            local_path=f"{self._scratch}/pools",
-            xse_version=VERSION,
-            python_version=".".join(map(str, sys.version_info[:3])),
-            parent_pid=os.getpid(),
+            scratch=self._scratch,
+            heartbeat_period_s=self.heartbeat_period,
+            heartbeat_threshold_s=self.heartbeat_threshold,
             addresses=self._addresses,
             ports=self._asked_ports(),
             port_range=list(self.worker_port_range or (54000, 55000)),
             server_key=self._keys.server_key if self._keys else "",
             server_secret=self._keys.server_secret if self._keys else "",
             fill_order=FILL_ORDERS[type(self.manager_selector)],
-            heartbeat_period_ms=self.heartbeat_period * 1000,
-            heartbeat_threshold_ms=self.heartbeat_threshold * 1000,
             log_dir=os.path.abspath(self.logdir),
             log_config=self._pickled_log_config(),
             scratch_dirs=[self._scratch],
@@ -420,8 +418,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
     def _offers(self) -> list[str]:
         """Where a pool may find the interchange."""
-        beyond = [launch.tcp_endpoint(a, p) for a in self._addresses for p in self._ports]
-        return [f"unix://{self._scratch}/pools", *beyond]
+        return launch.endpoints_of(self._scratch, self._addresses, self._ports)
 
     def _pool_options(self, block_id: str | None) -> PoolOptions:
         return PoolOptions(
@@ -543,7 +540,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
     def submit(
         self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> Future:
+    ) -> Future[Any]:
         """Run ``func(*args, **kwargs)`` in a worker. ``resource_specification``: ``priority`` (lower goes first) and
         ``timeout`` (seconds that it may run; then its worker is killed, and it fails with TaskTimeout)."""
         self.validate_resource_spec(resource_specification)
@@ -552,7 +549,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         if self._client is None:
             raise RuntimeError(f"{self.label} has not been started")
         if self.bad_state_is_set:
-            raise self.executor_exception or errors.BrokenPool("the executor is in a bad state")
+            raise another(self.executor_exception or errors.BrokenPool("the executor is in a bad state"))
         try:
             function, data = parsl_codec.dump_function(func), parsl_codec.dump_arguments(args, kwargs)
         except errors.PayloadTooLarge:
@@ -574,7 +571,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         if not isinstance(timeout, (int, float)) or not 0 <= timeout <= MOST_TIMEOUT_S:
             raise InvalidResourceSpecification({"timeout"}, f"timeout is in seconds, 0 for none, not {timeout!r}")
 
-    def submit_payload(self, context: dict[str, Any], buffer: bytes) -> Future:
+    def submit_payload(self, context: dict[str, Any], buffer: bytes) -> Future[Any]:
         """Have the function that ``context["task_executor"]`` names (``f``: its full import path) called in a worker
         with ``buffer``, and with that entry's ``a`` and ``k``; by default Parsl's ``execute_task``. As
         HighThroughputExecutor.submit_payload."""
@@ -591,7 +588,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
 
     def outstanding(self) -> int:
         """Tasks that have been submitted and not answered."""
-        return len(self._client.futures) if self._client else 0
+        return self._client.n_open if self._client else 0
 
     @property
     def tasks(self) -> dict[object, concurrent.futures.Future[Any]]:

@@ -1,6 +1,7 @@
 """Keeps the block of a PoolExecutor running: launches it, launches it anew when it is lost, and gives up with a reason.
 
-It knows nothing of the executor, so that one that nobody holds any more can be collected.
+It knows nothing of the executor, so that one that nobody holds any more can be collected. It works in the client's
+events thread; ``launch_no_more`` and ``end`` are for who ends the pool.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import base64
 import logging
 import os
 import shlex
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,13 +48,12 @@ class Plan:
 
 
 class Keeper:
-    """``on_event`` is for the client to call. Set ``client`` before that."""
+    """``on_event`` is for the client to call, in its events thread. Set ``client`` before that."""
 
     client: Client
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._lock = threading.Lock()
         self._over = False
         self.blocks: dict[str, LocalBlock] = {}
         self._ports: list[int] = []
@@ -63,7 +62,6 @@ class Keeper:
         self._ready_since: dict[str, float] = {}
         self._n_failed_starts = 0
         self._ever_worked = False
-        self._timers: dict[str, threading.Timer] = {}  # by block, and of the next launch
         self._too_late: set[str] = set()  # blocks that were given up before they came up
         self._elsewhere = False  # a rank was seen on another host
         self.all_here = False  # every rank is on this host
@@ -78,7 +76,6 @@ class Keeper:
                 self.client.fail_all(LaunchError(event.reason))
             case commands.BlockUp():
                 self._ever_up.add(event.block_id)
-                self._stop_timer(event.block_id)
                 self._elsewhere = self._elsewhere or any(host != os.uname().nodename for host in event.hosts)
                 self.all_here = not self._elsewhere
             case commands.BlockReady():
@@ -90,60 +87,47 @@ class Keeper:
 
     def launch_no_more(self) -> None:
         """The pool is ending: a block that goes now was told to."""
-        with self._lock:
-            self._over = True
-        for block_id in list(self._timers):
-            self._stop_timer(block_id)
-        for block_id, block in self.blocks.items():
+        self._over = True
+        for block_id, block in list(self.blocks.items()):
             if block_id not in self._ever_up:
                 block.mute()
 
     def end(self, timeout: float) -> None:
         """Wait for blocks that were told to end, and end those that do not, in ``timeout`` seconds or little more."""
-        for block_id, block in self.blocks.items():
+        for block_id, block in list(self.blocks.items()):
             if block_id in self._gone:
                 block.end(GONE_S)
             else:
                 block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
 
     def _launch(self) -> None:
-        with self._lock:
-            if self._over:
-                return
-            block_id = str(len(self.blocks))
-            connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
-            command = [*self._plan.command, "--connect", connect]
-            record = os.path.join(self._plan.directory, "environment")
-            try:
-                launch.write_record(record, launch.outside(os.environ))
-                launch.write_connect_file(
-                    connect,
-                    run=self._plan.run_id,
-                    block=block_id,
-                    endpoints=self._plan.endpoints(self._ports),
-                    keys=self._new_keys(block_id),
-                    options=replace(self._plan.options, environment=record, launcher_variables=launch.VARIABLES),
-                )
-                logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
-                self.blocks[block_id] = LocalBlock(
-                    command, {VARIABLE: self._plan.segments}, on_exit=lambda code: self._exited(block_id, code)
-                )
-            except (OSError, XseError) as e:
-                self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
-                return
-            if self._plan.start_timeout is not None:
-                self._start_timer(block_id, self._plan.start_timeout, lambda: self._too_slow(block_id))
-
-    def _start_timer(self, block_id: str, seconds: float, then: Callable[[], None]) -> None:
-        timer = self._timers[block_id] = threading.Timer(seconds, then)
-        timer.name = "xse-timer"
-        timer.daemon = True
-        timer.start()
-
-    def _stop_timer(self, block_id: str) -> None:
-        timer = self._timers.pop(block_id, None)
-        if timer:
-            timer.cancel()
+        if self._over:
+            return
+        block_id = str(len(self.blocks))
+        connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
+        command = [*self._plan.command, "--connect", connect]
+        record = os.path.join(self._plan.directory, "environment")
+        try:
+            launch.write_record(record, launch.outside(os.environ))
+            launch.write_connect_file(
+                connect,
+                run=self._plan.run_id,
+                block=block_id,
+                endpoints=self._plan.endpoints(self._ports),
+                keys=self._new_keys(block_id),
+                options=replace(self._plan.options, environment=record, launcher_variables=launch.VARIABLES),
+            )
+            logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
+            self.blocks[block_id] = LocalBlock(
+                command,
+                {VARIABLE: self._plan.segments},
+                on_exit=lambda code: self.client.events.put(lambda: self._exited(block_id, code)),
+            )
+        except Exception as e:  # whatever it is: somebody waits for this block
+            self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
+            return
+        if self._plan.start_timeout is not None:
+            self.client.events.put_later(self._plan.start_timeout, lambda: self._too_slow(block_id))
 
     def _too_slow(self, block_id: str) -> None:
         """Its launcher still runs, and no pool has come: mpiexec may wait for ever for a host that does not answer."""
@@ -159,7 +143,7 @@ class Keeper:
         elif not self._too_many_failures(reason):
             seconds = RETRY_S * 2 ** (self._n_failed_starts - 1)
             logger.warning("block_failed retry_s=%g reason=%r", seconds, reason)
-            self._start_timer("next", seconds, self._launch)
+            self.client.events.put_later(seconds, self._launch)
 
     def _too_many_failures(self, reason: str) -> bool:
         self._n_failed_starts += 1
@@ -206,7 +190,6 @@ class Keeper:
             return
         assert isinstance(status, commands.StatusReply)
         if block_id not in status.ever_connected:
-            self._stop_timer(block_id)
             tail = _reason(self.blocks[block_id].stderr_tail()) or "it wrote nothing to stderr"
             if block_id in self._too_late:
                 self._failed_start(f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}")

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import contextlib
-import math
-import os
 import shutil
-import sys
-import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from xse import launch
 from xse.client.client import Client
+from xse.client.config import interchange_config
 from xse.client.future import Future, load_result
-from xse.errors import OptionError, PayloadTooLarge, SerializationError
-from xse.functions import payload
+from xse.errors import PayloadTooLarge, SerializationError
+from xse.functions import payload, segments
 from xse.functions.segments import Segments, make_directory
+from xse.launch import checks, endpoints_of
 from xse.launch.keys import new_server_keys
-from xse.launch.options import PoolOptions, bytes_of
 from xse.launch.scratch import make_scratch, make_shared
 from xse.pool.block_keeper import Keeper, Plan
 from xse.pool.chunked_map import ChunkedMap, chunk_task
-from xse.version import VERSION
-from xse.wire import commands
+from xse.pool.item_map import item_map
+from xse.pool.lifetime import Lifetime
+from xse.pool.options import Options, default_workers
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-START_TIMEOUT_S = 120.0
-MOST_TIMEOUT_S = 4_000_000  # of a task: what the wire can say, 46 days
-END_TIMEOUT_S = 2.0  # for blocks and interchange to end, before they are made to
+SHUT = "cannot schedule new futures after shutdown"
+MOST_AT_ONCE = 1_000_000  # items that map(chunksize="auto") takes from a list, before the iteration
+FOREIGN = "this pool belongs to the process that made it: make one in this process"
 
 
 class PoolExecutor(Executor):
@@ -55,9 +52,12 @@ class PoolExecutor(Executor):
     ``log_dir``: where logs go; otherwise they go with the pool.
     ``debug``: log each task.
     ``memory_limit``: bytes, or a text like ``"2 GB"``, that each worker may have; beyond it a task meets MemoryError.
+    ``max_tasks_per_child``: tasks after which a worker is replaced by a new one; by default it never is.
 
-    A future is cancelled only if its task has not started. A script that ends with work under way cancels it; use
-    ``with``, ``shutdown()`` or the futures' results to wait for it.
+    A future is cancelled only if its task has not started. A script that reaches its end waits for the tasks that it
+    has submitted; one that ends by an error cancels them.
+
+    Raises OptionError (a ValueError) or TypeError for a wrong option, and LaunchError when nothing can be started.
     """
 
     def __init__(
@@ -81,128 +81,72 @@ class PoolExecutor(Executor):
         log_dir: str | None = None,
         debug: bool = False,
         memory_limit: int | str | None = None,
+        max_tasks_per_child: int | None = None,
     ) -> None:
-        _check_number("ranks", ranks, 1, 65_536)
-        max_workers = _default_workers(ranks) if max_workers is None else max_workers
-        _check_number("max_workers", max_workers, 1, 1_000_000)
-        if max_workers % ranks:
-            raise OptionError(f"max_workers={max_workers} cannot be shared evenly by ranks={ranks}: give a multiple")
-        if not (isinstance(port_range, tuple) and len(port_range) == 2 and 0 < port_range[0] < port_range[1] <= 65_536):
-            raise OptionError(f"port_range={port_range!r} must be (low, high) with 0 < low < high <= 65536")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
-        if not 0 < heartbeat_period < heartbeat_threshold:
-            raise OptionError(
-                f"heartbeat_period={heartbeat_period} must be above 0 and below"
-                f" heartbeat_threshold={heartbeat_threshold}"
-            )
-        if start_timeout is not None and not start_timeout > 0:
-            raise OptionError(f"start_timeout={start_timeout} must be above 0, in seconds")
-        if isinstance(preload, str):
-            raise OptionError(f"preload must be a sequence of module names, not the text {preload!r}")
-        setup = payload.dump_setup(initializer, initargs) if initializer else b""
-        pool = launch.find_pool()
-        if launch_cmd is None:
-            choice = launch.choose(mpi_launcher, pool)
-            before = choice.words(launch.Layout(ranks_per_node=ranks), launch.launcher_args(mpi_launcher_args))
-        else:
-            before = launch.words(launch_cmd)
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if max_workers is None:
+            given["max_workers"] = default_workers(ranks)
+        options = Options(**given)
+        self._max_workers = options.max_workers  # under the name that libraries look for
         self._functions = payload.Functions()
-        self._n_workers = max_workers
-        self._maps: weakref.WeakSet[ChunkedMap] = weakref.WeakSet()
-        self._lock = threading.Lock()
         self._shut = False
-        self._why_shut = "cannot schedule new futures after shutdown"
-        self._ended = threading.Event()
-        keys = new_server_keys() if address else None
-        scratch = make_scratch()
-        # Blocks on other hosts must see their connect file.
-        shared = make_shared(run_dir) if address else scratch
-        # With an address bytes may leave the host, and all that the pool is sent is encrypted.
-        in_memory = None if address else make_directory()
-        self._segments = Segments(in_memory) if in_memory else None
-        directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
-        options = PoolOptions(
-            workers_per_rank=max_workers // ranks,
-            ranks=ranks,
-            python=sys.executable,
-            libzmq=launch.find_libzmq(),
-            preload=tuple(preload),
-            path=launch.script_path(),
-            working_dir=os.path.abspath(working_dir) if working_dir else "",
-            log_dir=os.path.abspath(log_dir) if log_dir else shared,
-            debug=debug,
-            memory_limit=bytes_of("memory_limit", memory_limit),
-        )
-        run_id = uuid.uuid4().hex
-        self._keeper = Keeper(
-            Plan(
-                command=[*before, pool.path],
-                directory=shared,
-                run_id=run_id,
-                options=options,
-                endpoints=partial(self._endpoints, scratch, address),
-                keys=keys,
-                segments=in_memory,
-                start_timeout=START_TIMEOUT_S if start_timeout is None and mpi_launcher != "srun" else start_timeout,
-            )
-        )
-        self._client = self._keeper.client = Client(load=load_result, on_event=self._keeper.on_event, name="xse")
-        self._client.start(
-            commands.Config(
-                run_id=run_id,
-                local_path=f"{scratch}/pools",
-                xse_version=VERSION,
-                python_version=".".join(map(str, sys.version_info[:3])),
-                parent_pid=os.getpid(),
-                addresses=[address] if address else [],
-                port_range=list(port_range),
-                server_key=keys.server_key if keys else "",
-                server_secret=keys.server_secret if keys else "",
-                heartbeat_period_ms=round(heartbeat_period * 1000),
-                heartbeat_threshold_ms=round(heartbeat_threshold * 1000),
-                setup=base64.b64encode(setup).decode(),
-                log_dir=options.log_dir,
-                scratch_dirs=directories,
-                debug=debug,
-            )
-        )
-        self._end: Callable[[], None] = partial(_end, self._client, self._keeper, directories)
-        _alive.add(self)
-        self._finalizer = weakref.finalize(self, _end_when_empty, self._client, self._end)
-        self._finalizer.atexit = False  # _end_all does it, while threads still run
+        with contextlib.ExitStack() as undo:
+            self._lifetime, self._segments = _start(options, self._endpoints, undo)
+            undo.pop_all()
+        self._client = self._lifetime.client
+        self._keeper = self._lifetime.keeper
+        # At the end of the script ``lifetime`` ends it, while threads still run.
+        weakref.finalize(self, self._lifetime.abandon).atexit = False
 
     @staticmethod
-    def _endpoints(scratch: str, address: str | None, ports: list[int]) -> list[str]:
-        """Where its pools find the interchange: they take the first that they can reach."""
-        beyond = [launch.tcp_endpoint(address, ports[0])] if address else []
-        return [f"unix://{scratch}/pools", *beyond]
+    def _endpoints(scratch: str, hosts: Sequence[str], ports: list[int]) -> list[str]:
+        """Where its pools find the interchange: ``xse doctor`` tries TCP alone."""
+        return endpoints_of(scratch, hosts, ports)
 
     # ---- concurrent.futures
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
-        """Schedule ``fn(*args, **kwargs)``. Function and arguments are pickled now: later changes do not count."""
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Schedule ``fn(*args, **kwargs)`` and return its future.
+
+        Function and arguments are pickled now: later changes do not count. Where they cannot be pickled, or are too
+        large, the future raises SerializationError or PayloadTooLarge. Raises RuntimeError after ``shutdown``, and
+        BrokenPool when the pool can run nothing any more.
+        """
         return self._submit(fn, args, kwargs, 0, 0)
 
-    def _submit(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], priority: int, timeout_ms: int
-    ) -> Future:
+    def _check_open(self) -> None:
+        if self._lifetime.foreign:
+            raise RuntimeError(FOREIGN)
         if self._shut:
-            raise RuntimeError(self._why_shut)
-        segment, reference = None, None
-        data: bytes | payload.Scattered
+            raise RuntimeError(SHUT)
+
+    def _submit(
+        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], priority: int, timeout_ms: int
+    ) -> Future[T]:
+        self._check_open()
+        segment = None
         try:
-            function = self._functions.get(fn)
-            bulk = payload.bulk_of((*args, *kwargs.values()) if kwargs else args)
-            if bulk >= payload.LARGE and self._segments and self._keeper.all_here:
-                reference = payload.reference_arguments(fn, args, kwargs, bulk, self._segments)
+            try:
+                function = self._functions.get(fn)
+                data, segment = self._arguments(fn, args, kwargs)
+            except (SerializationError, PayloadTooLarge) as e:
+                return self._client.failed(e)
+            return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, segment=segment)
+        except BaseException:
+            if segment:
+                segments.remove(segment)
+            raise
+
+    def _arguments(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes | payload.Scattered, str | None]:
+        """The pickled arguments; or those of a segment in shared memory, and its path."""
+        bulk = payload.bulk_of((*args, *kwargs.values()) if kwargs else args)
+        if bulk >= payload.LARGE and self._segments and self._keeper.all_here:
+            reference = payload.reference_arguments(fn, args, kwargs, bulk, self._segments)
             if reference:
-                data, segment = payload.dumps(reference), reference.path
-            else:
-                data = payload.dump_arguments(fn, args, kwargs, bulk)
-        except (SerializationError, PayloadTooLarge) as e:
-            return self._client.failed(e)
-        return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, segment=segment)
+                return payload.dumps(reference), reference.path
+        return payload.dump_arguments(fn, args, kwargs, bulk), None
 
     def map(
         self,
@@ -212,17 +156,19 @@ class PoolExecutor(Executor):
         chunksize: int | Literal["auto"] = 1,
         buffersize: int | None = None,
     ) -> Iterator[T]:
-        """As ``map(fn, *iterables)``, in order.
+        """As ``map(fn, *iterables)``, in order. What it returns has ``close()``, which cancels what has not started.
 
-        ``chunksize`` items make one task; ``"auto"``: as many as take some milliseconds, for millions of short ones.
-        With chunks or a ``buffersize`` the items are taken in the background, when there is room for them, and at most
-        ``buffersize`` of them ahead of the iteration. A worker that is lost costs the items of its chunk.
+        ``timeout``: seconds from now until the last result; then the iteration raises TimeoutError.
+        ``chunksize``: items that make one task. ``"auto"``: as many as take some milliseconds, for millions of short
+        ones. Items of a list or another collection are taken now, up to a million; those of an iterator are taken as
+        the iteration goes on, so that it may be endless.
+        ``buffersize``: tasks that may be ahead of the iteration; without it all items are taken now.
+        Items are taken in the caller's thread, now and in the iteration. A worker that is lost costs the items of its
+        chunk. Raises TypeError or ValueError for a wrong ``chunksize`` or ``buffersize``.
         """
-        if _is_plain(chunksize, buffersize):
-            return super().map(fn, *iterables, timeout=timeout)
-        return self._map_chunks(fn, iterables, timeout, chunksize, buffersize, 0, 0)
+        return self._map(fn, iterables, timeout, chunksize, buffersize, 0, 0)
 
-    def _map_chunks(
+    def _map(
         self,
         fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
@@ -232,23 +178,40 @@ class PoolExecutor(Executor):
         priority: int,
         timeout_ms: int,
     ) -> Iterator[T]:
-        if self._shut:
-            raise RuntimeError(self._why_shut)
+        _check_sizes(chunksize, buffersize)
+        self._check_open()
         several = len(iterables) != 1
+        items: Iterator[Any] = zip(*iterables) if several or chunksize == 1 else iter(iterables[0])  # noqa: B905
+        cancel = self._client.cancel_soon
+        if chunksize == 1:
+            submit = partial(self._submit_item, fn, priority, timeout_ms)
+            return item_map(submit, cancel, self._check_open, items, timeout=timeout, buffersize=buffersize)
         task = self._functions.write(chunk_task(fn, several))
-        chunks = ChunkedMap(
-            self,
-            partial(self._client.submit, task, priority=priority, timeout_ms=timeout_ms),
-            self._client.cancel_soon,
+        return ChunkedMap(
+            partial(self._submit_chunk, task, priority, timeout_ms),
+            cancel,
+            self._check_open,
             fn,
-            zip(*iterables) if several else iter(iterables[0]),  # noqa: B905, map stops at the shortest
+            items,
             size=None if chunksize == "auto" else chunksize,
-            n_workers=self._n_workers,
+            n_workers=self._max_workers,
             timeout=timeout,
             buffersize=buffersize,
-        )
-        self._maps.add(chunks)
-        return chunks.start()
+            all_now=all(isinstance(i, Collection) and len(i) <= MOST_AT_ONCE for i in iterables),
+        ).results()
+
+    def _submit_item(self, fn: Callable[..., T], priority: int, timeout_ms: int, item: tuple[Any, ...]) -> Future[T]:
+        return self._submit(fn, item, {}, priority, timeout_ms)
+
+    def _submit_chunk(
+        self,
+        task: payload.Function,
+        priority: int,
+        timeout_ms: int,
+        data: bytes,
+        then: Callable[[Future[Any]], None],
+    ) -> Future[Any]:
+        return self._client.submit(task, data, priority=priority, timeout_ms=timeout_ms, then=then)
 
     def with_options(self, *, timeout: float | None = None, priority: int = 0) -> PoolWithOptions:
         """This pool, for tasks with these options: ``pool.with_options(timeout=5).submit(...)``, or ``.map(...)``.
@@ -260,50 +223,25 @@ class PoolExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks. With ``cancel_futures`` those that have not started are cancelled. With ``wait`` return
-        when all futures are done and all processes have ended; without, that happens in the background."""
-        with self._lock:
-            first = not self._shut
-            self._shut = True
-        for chunks in list(self._maps):
-            if cancel_futures:
-                chunks.stop()
-            elif chunks.bounded:  # it may wait for an iteration that will not come
-                chunks.stop(RuntimeError(self._why_shut))
+        when all futures are done and all processes have ended; without, that happens in the background.
+
+        In a callback it does not wait: it would wait for itself.
+        """
+        self._shut = True
         if cancel_futures:
             self._client.cancel_soon()
-        if not first:
-            if wait:
-                self._ended.wait()
-        elif wait:
-            self._wait_and_close()
+        if wait and not self._client.in_own_thread():
+            self._lifetime.wait_and_end()
         else:
-            threading.Thread(target=self._wait_and_close, name="xse-shutdown", daemon=True).start()
-
-    def _wait_and_close(self) -> None:
-        try:
-            for chunks in list(self._maps):
-                chunks.join()
-            self._client.wait_until_empty()
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        """End everything now; futures that are not done are cancelled."""
-        with self._lock:
-            self._shut = True
-        for chunks in list(self._maps):
-            chunks.stop()
-        _alive.discard(self)
-        self._finalizer.detach()
-        self._end()
-        self._ended.set()
+            self._lifetime.end_in_background()
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> Literal[False]:
         """Left by an exception, nobody will ask for the results: what is under way is cancelled, not waited for."""
         if exc_type is None:
             self.shutdown(wait=True)
         else:
-            self._close()
+            self._shut = True
+            self._lifetime.end()
         return False
 
 
@@ -311,14 +249,12 @@ class PoolWithOptions(Executor):
     """See PoolExecutor.with_options. It is no pool of its own: to shut it down is to shut the pool down."""
 
     def __init__(self, pool: PoolExecutor, timeout: float | None, priority: int) -> None:
-        if timeout is not None and (not isinstance(timeout, int | float) or not 0 < timeout <= MOST_TIMEOUT_S):
-            raise OptionError(f"timeout={timeout!r} must be a number of seconds above 0, at most {MOST_TIMEOUT_S}")
-        _check_number("priority", priority, -(2**31), 2**31 - 1)
+        self._timeout_ms = checks.milliseconds_of_timeout(timeout)
+        checks.check_whole_number("priority", priority, *checks.PRIORITIES)
         self._pool = pool
-        self._timeout_ms = math.ceil((timeout or 0) * 1000)
         self._priority = priority
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As PoolExecutor.submit, with these options."""
         return self._pool._submit(fn, args, kwargs, self._priority, self._timeout_ms)
 
@@ -331,84 +267,74 @@ class PoolWithOptions(Executor):
         buffersize: int | None = None,
     ) -> Iterator[T]:
         """As PoolExecutor.map, with these options. ``timeout`` is how long to wait, as everywhere."""
-        if _is_plain(chunksize, buffersize):
-            return super().map(fn, *iterables, timeout=timeout)
-        return self._pool._map_chunks(fn, iterables, timeout, chunksize, buffersize, self._priority, self._timeout_ms)
+        return self._pool._map(fn, iterables, timeout, chunksize, buffersize, self._priority, self._timeout_ms)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """The pool's."""
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
-_alive: weakref.WeakSet[PoolExecutor] = weakref.WeakSet()
+def _start(
+    options: Options, endpoints: Callable[[str, Sequence[str], list[int]], list[str]], undo: contextlib.ExitStack
+) -> tuple[Lifetime, Segments | None]:
+    """Start what the pool needs. ``undo``: what is to be undone if that fails."""
+
+    def made(directory: str) -> str:
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        return directory
+
+    address = options.address
+    keys = new_server_keys() if address else None
+    scratch = made(make_scratch())
+    # Pools of other hosts must see their connect file.
+    shared = made(make_shared(options.run_dir)) if address else scratch
+    # With an address bytes may leave the host, and all that the pool is sent is encrypted.
+    in_memory = None if address else make_directory()
+    if in_memory:
+        made(in_memory)
+    directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
+    pool_options = options.pool_options(log_dir=shared)
+    run_id = uuid.uuid4().hex
+    plan = Plan(
+        command=options.command,
+        directory=shared,
+        run_id=run_id,
+        options=pool_options,
+        endpoints=partial(endpoints, scratch, [address] if address else []),
+        keys=keys,
+        segments=in_memory,
+        start_timeout=options.start_timeout_s(),
+    )
+    keeper = Keeper(plan)
+    client = keeper.client = Client(load=load_result, on_event=keeper.on_event)
+    client.start(
+        interchange_config(
+            run_id=run_id,
+            scratch=scratch,
+            heartbeat_period_s=options.heartbeat_period,
+            heartbeat_threshold_s=options.heartbeat_threshold,
+            server_key=keys.server_key if keys else "",
+            server_secret=keys.server_secret if keys else "",
+            addresses=[address] if address else [],
+            port_range=list(options.port_range),
+            setup=base64.b64encode(options.setup).decode(),
+            log_dir=pool_options.log_dir,
+            scratch_dirs=directories,
+            debug=options.debug,
+        )
+    )
+    return Lifetime(client, keeper, directories), Segments(in_memory) if in_memory else None
 
 
-def _end(client: Client, keeper: Keeper, directories: Sequence[str]) -> None:
-    """Nothing of the pool is left after this. Holds no reference to the executor: it may be what collects it."""
-    keeper.launch_no_more()
-    client.close(END_TIMEOUT_S)
-    keeper.end(END_TIMEOUT_S)
-    for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _end_when_empty(client: Client, end: Callable[[], None]) -> None:
-    """Nobody holds the executor any more, but somebody may hold its futures: they get their answers first."""
-
-    def wait() -> None:
-        client.wait_until_empty()
-        end()
-
-    threading.Thread(target=wait, name="xse-shutdown", daemon=True).start()
-
-
-@atexit.register
-def _end_all() -> None:
-    for executor in list(_alive):
-        n = len(executor._client.futures)
-        if n and not executor._client.broken:
-            print(
-                f"xse: the script ends with {n} tasks under way, now cancelled; 'with' or shutdown() waits for them",
-                file=sys.stderr,
-            )
-        with contextlib.suppress(Exception):  # one that cannot be ended must not keep the others
-            executor._close()
-
-
-def _nothing() -> None:
-    pass
-
-
-def _forget_all() -> None:
-    """In a forked child: these pools are the parent's."""
-    for executor in list(_alive):
-        executor._why_shut = "this pool belongs to the process that made it: make one in this process"
-        executor._shut = True
-        executor._ended.set()
-        executor._finalizer.detach()
-        executor._end = _nothing
-    _alive.clear()
-
-
-os.register_at_fork(after_in_child=_forget_all)
-
-
-def _is_plain(chunksize: int | Literal["auto"], buffersize: int | None) -> bool:
-    """A task for each item, all of them at once: as concurrent.futures does it. Raises ValueError."""
-    if chunksize != "auto" and (not isinstance(chunksize, int) or chunksize < 1):
-        raise ValueError(f'chunksize must be >= 1 or "auto", not {chunksize!r}')
-    if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
-        raise ValueError(f"buffersize must be >= 1 or None, not {buffersize!r}")
-    return chunksize == 1 and buffersize is None
-
-
-def _default_workers(ranks: int) -> int:
-    n = len(os.sched_getaffinity(0))
-    return max(ranks, n - n % ranks)
-
-
-def _check_number(name: str, value: object, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not least <= value <= most:
-        raise OptionError(f"{name}={value} is out of range: {least} to {most}")
+def _check_sizes(chunksize: object, buffersize: object) -> None:
+    """As concurrent.futures of Python 3.14: a wrong type is a TypeError, a number below 1 a ValueError."""
+    if chunksize != "auto":
+        if not isinstance(chunksize, int):
+            raise TypeError(f'chunksize must be a whole number or "auto", not {chunksize!r}')
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be >= 1, not {chunksize}")
+    if buffersize is not None:
+        if not isinstance(buffersize, int):
+            raise TypeError(f"buffersize must be an integer or None, not {buffersize!r}")
+        if buffersize < 1:
+            raise ValueError(f"buffersize must be None or > 0, not {buffersize}")

@@ -37,6 +37,7 @@ class Config:
     log_dir: str = ""  # "": stderr, warnings only
     log_config: str = ""  # base64 of a pickle: Parsl's LogConfig, which formats the log
     scratch_dirs: list[str] = field(default_factory=list)  # removed when the interchange ends: sockets, connect files
+    submit_fd: int = -1  # the interchange's end of a second socket, on which single tasks come; -1: there is none
     debug: bool = False
 
 

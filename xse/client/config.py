@@ -1,0 +1,43 @@
+"""The configuration of an interchange, for both executors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from xse.version import VERSION
+from xse.wire import commands
+
+
+def interchange_config(
+    *,
+    run_id: str,
+    scratch: str,
+    heartbeat_period_s: float,
+    heartbeat_threshold_s: float,
+    server_key: str = "",
+    server_secret: str = "",
+    **settings: Any,
+) -> commands.Config:
+    """What is the same for each executor, and ``settings``: further fields of ``commands.Config``.
+
+    ``scratch``: a directory of this host, in which pools of this host find the interchange. It ends with this process.
+    """
+    return commands.Config(
+        run_id=run_id,
+        local_path=local_path(scratch),
+        xse_version=VERSION,
+        python_version=".".join(map(str, sys.version_info[:3])),
+        parent_pid=os.getpid(),
+        server_key=server_key,
+        server_secret=server_secret,
+        heartbeat_period_ms=round(heartbeat_period_s * 1000),
+        heartbeat_threshold_ms=round(heartbeat_threshold_s * 1000),
+        **settings,
+    )
+
+
+def local_path(scratch: str) -> str:
+    """The unix socket on which the interchange listens for pools of this host."""
+    return f"{scratch}/pools"
