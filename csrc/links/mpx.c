@@ -184,14 +184,14 @@ static int mpx_check_launcher(const struct mpx *m, int64_t asked, struct err *er
     if (getenv("SLURM_STEP_ID") || getenv("SLURM_PROCID"))
         return err_set(
             err,
-            "it was started %lld times by the launcher, and each is alone, for srun does not speak the PMI of "
-            "%s: give srun another --mpi (mpi_launcher_args=\"--mpi=%s\"; srun --mpi=list shows what there is)",
-            n, mpx_library(), open_mpi ? "pmix" : "pmi2");
+            "srun does not speak the PMI of %s: it has started %lld pools of one rank in place of one pool. Give "
+            "srun another --mpi (mpi_launcher_args=\"--mpi=%s\"; srun --mpi=list shows what there is)",
+            mpx_library(), n, open_mpi ? "pmix" : "pmi2");
     return err_set(
         err,
-        "it was started %lld times by the launcher of another MPI than %s, which it was built with, and each is "
-        "alone, for the two do not speak the same PMI: start it with the mpiexec beside %s",
-        n, mpx_library(), XSE_MPICC);
+        "the launcher does not speak the PMI of %s, which xse-pool was built with: it has started %lld pools of "
+        "one rank in place of one pool. Start it with the mpiexec beside %s",
+        mpx_library(), n, XSE_MPICC);
 }
 
 static int mpx_open_links(struct mpx *m, struct err *err)

@@ -156,7 +156,7 @@ def test_the_mpiexec_of_another_mpi_is_told_with_the_right_one(mpi: str, took: T
     if not {"mpich", "openmpi"} <= set(pools()):
         pytest.skip("needs both MPIs")
     real = launch.find_pool()
-    told = f"launcher of another MPI than {real.mpi}, .* PMI: start it with the mpiexec beside {real.mpicc}$"
+    told = f"does not speak the PMI of {real.mpi}, .* Start it with the mpiexec beside {real.mpicc}$"
     with (
         PoolExecutor(2, ranks=2, launch_cmd=OTHERS[mpi]) as executor,
         took("BrokenPool"),

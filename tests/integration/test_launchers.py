@@ -50,6 +50,6 @@ def test_ranks_that_are_each_alone_are_told_in_one_sentence_with_a_remedy(
     with PoolExecutor(4, ranks=2) as pool, pytest.raises(BrokenPool) as caught:
         pool.submit(abs, 1).result(40)
     text = str(caught.value)
-    assert "it was started 2 times by the launcher" in text
-    assert "each is alone" in text
-    assert "mpi_launcher_args" in text if name in ("srun", "ccc_mprun") else "start it with the mpiexec beside" in text
+    assert "does not speak the PMI of" in text
+    assert "it has started 2 pools of one rank in place of one pool" in text
+    assert ("mpi_launcher_args" if name in ("srun", "ccc_mprun") else "Start it with the mpiexec beside") in text

@@ -170,7 +170,7 @@ exit $code
 _POOL = """\
 #!/bin/sh
 if [ "$1" = --version ]; then
-  printf 'xse-pool {version}\\nmpi {mpi}\\nmpicc /opt/site/bin/mpicc\\nzmq 4.3.5\\npython {python}\\n'
+  printf 'xse-pool {version}\\nmpi {mpi}\\nmpicc /opt/site/bin/mpicc\\nzmq 4.3.5\\n'
   exit
 fi
 exec {path} "$@"
@@ -225,7 +225,7 @@ def site(name: str, directory: Path, patch: pytest.MonkeyPatch) -> Site:
         if path:
             (bin_directory / tool).symlink_to(path)
     (bin_directory / "ssh").symlink_to("true")  # Open MPI looks for it, and does not run it here
-    pool = _POOL.format(version=real.version, mpi=it.mpi, python=real.python, path=shlex.quote(real.path))
+    pool = _POOL.format(version=real.version, mpi=it.mpi, path=shlex.quote(real.path))
     for program, text in (
         (it.program, script_of(name, log, start if it.starts == "openmpi" else start[:1])),
         ("xse-pool", pool),

@@ -279,6 +279,16 @@ def test_a_worker_gets_back_what_a_launcher_has_changed_and_keeps_the_rest(tmp_p
     assert rank == {"OMPI_MCA_btl": "self", "PATH": "/module:/a", "NOTE": "x", "SLURM_NTASKS": "4"}
 
 
+def test_a_worker_gets_back_its_paths_where_the_line_is_ours(tmp_path: Path) -> None:
+    record = tmp_path / "environment"
+    launch.write_record(str(record), {"PATH": "/a", "PATHS_OF_MINE": "/b"})
+    rank = {"PATH": "/mpi:/a", "LD_LIBRARY_PATH": "/mpi", "PATHS_OF_MINE": "/c"}
+    environment.restore(rank, str(record), launch.PATHS)
+    assert rank == {"PATH": "/a", "PATHS_OF_MINE": "/c"}
+    environment.restore(rank, "/no/such/file", launch.PATHS)
+    assert rank == {"PATH": "/a", "PATHS_OF_MINE": "/c"}
+
+
 def test_a_worker_of_a_pool_that_was_started_by_hand_has_nothing_of_the_launcher() -> None:
     rank = {"PMI_RANK": "1", "HOME": "/h"}
     environment.restore(rank, "/no/such/file", launch.VARIABLES)

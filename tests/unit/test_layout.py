@@ -98,6 +98,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
                 "interchange.tcp.listener",
                 "interchange.tcp.pending",
                 "interchange.loop",
+                "launch.addresses",
                 "launch.scratch",
             },
         ),

@@ -8,6 +8,7 @@ from xse.launch.connect_file import endpoints_of, script_path, tcp_endpoint, wri
 from xse.launch.environment import for_launcher, in_a_script, outside, write_record
 from xse.launch.launchers import (
     NAMES,
+    PATHS,
     VARIABLES,
     Choice,
     Layout,
@@ -21,6 +22,7 @@ from xse.launch.launchers import (
 
 __all__ = [
     "NAMES",
+    "PATHS",
     "VARIABLES",
     "Choice",
     "Executable",

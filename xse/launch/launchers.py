@@ -264,6 +264,11 @@ BLOCK_ENVIRONMENT = {
 VARIABLES = tuple(sorted({name for row in LAUNCHERS for name in (*row.sets, *row.changes)}))
 
 
+#: Open MPI's mpiexec puts its own directories before the others. Where the line is ours, workers get these back, too;
+#: the command of a user may have changed them on purpose.
+PATHS = ("PATH=", "LD_LIBRARY_PATH=")
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the ranks of a block lie on its nodes. ``hosts``: names of the nodes, if the launcher must be told them."""

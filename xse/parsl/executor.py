@@ -429,7 +429,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             accelerators=tuple(self.available_accelerators),
             affinity=self.cpu_affinity,
             environment=self._record_path(block_id),
-            launcher_variables=launch.VARIABLES,
+            launcher_variables=(
+                launch.VARIABLES if self.launch_cmd != DEFAULT_LAUNCH_CMD else (*launch.VARIABLES, *launch.PATHS)
+            ),
             prefetch=-1 if self.prefetch_capacity is None else self.prefetch_capacity,
             python=sys.executable,
             libzmq=launch.find_libzmq(),

@@ -115,7 +115,7 @@ class Keeper:
                 block=block_id,
                 endpoints=self._plan.endpoints(self._ports),
                 keys=self._new_keys(block_id),
-                options=replace(self._plan.options, environment=record, launcher_variables=launch.VARIABLES),
+                options=replace(self._plan.options, environment=record),
             )
             logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
             self.blocks[block_id] = LocalBlock(

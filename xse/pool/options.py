@@ -86,6 +86,7 @@ class Options:
         return PoolOptions(
             workers_per_rank=self.max_workers // self.ranks,
             ranks=self.ranks,
+            launcher_variables=launch.VARIABLES if self.launch_cmd else (*launch.VARIABLES, *launch.PATHS),
             python=sys.executable,
             libzmq=launch.find_libzmq(),
             preload=tuple(self.preload),

@@ -29,6 +29,7 @@ _kept: tuple[object, ...] = ()  # what the last answer points into
 _home = -1  # descriptor of the directory in which tasks start
 _affinity = "none"
 _accelerators: list[str] = []
+_thread_variables: tuple[str, ...] = ()  # that the user has not set
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def _text(p: Any) -> str:
 
 def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerators: str) -> None:
     """sys.path, the working directory, and the imports that workers share."""
-    global _affinity, _accelerators
+    global _affinity, _accelerators, _thread_variables
     signals.watch()
     for entry in reversed([p for p in path.split(":") if p]):
         if entry not in sys.path:
@@ -69,6 +70,9 @@ def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerat
     _enter(working_dir)
     _affinity = affinity
     _accelerators = [name for name in accelerators.split(";") if name]
+    # How many workers share the cores is not known yet; a library that is preloaded reads the variables now.
+    _thread_variables = place_on_node.not_set(os.environ)
+    place_on_node.limit_threads(_thread_variables, 1)
     for name in (n for n in preload.split(",") if n):
         _import(name)
 
@@ -118,6 +122,8 @@ def xse_begin(place: Any) -> int:
     try:
         place_on_node.choose_accelerator(_accelerators, place.node_index)
         place_on_node.bind(_affinity, place.core_index, place.n_on_cores)
+        sharing = place.n_on_cores if _affinity == "none" else 1
+        place_on_node.limit_threads(_thread_variables, place_on_node.threads_of_a_worker(sharing))
     except (ValueError, OSError) as e:
         print(f"xse-pool: {e}", file=sys.stderr)
         return 0

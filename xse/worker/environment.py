@@ -10,18 +10,20 @@ from collections.abc import MutableMapping, Sequence
 
 
 def restore(environment: MutableMapping[str, str], before: str, variables: Sequence[str]) -> None:
-    """Give the variables whose names begin with one of ``variables`` the values that they had before the launcher ran.
+    """Give the launcher's variables the values that they had before the launcher ran.
 
-    ``before``: the file with the environment of that time, as ``env -0`` writes it. Without the file (a pool that was
-    started by hand) the variables are removed.
+    ``before``: the file with the environment of that time, as ``env -0`` writes it. ``variables``: beginnings of the
+    variables' names; with ``=`` at its end it is a whole name. Without the file (a pool that was started by hand) the
+    former are removed, and the latter stay.
     """
     if not variables:
         return
-    names = tuple(variables)
-    for name in [name for name in environment if name.startswith(names)]:
+    record = read(before)
+    theirs = tuple(name for name in variables if record or not name.endswith("="))
+    for name in [name for name in environment if f"{name}=".startswith(theirs)]:
         del environment[name]
-    for name, value in read(before).items():
-        if name.startswith(names):
+    for name, value in record.items():
+        if f"{name}=".startswith(theirs):
             environment[name] = value
 
 
