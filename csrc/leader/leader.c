@@ -48,7 +48,7 @@ struct leader {
     } by_depth[PREFETCH_MOST_DEPTH + 1]; /* ready workers, by how many tasks they have been given */
     uint64_t depths; /* a bit for each list that is not empty */
     struct deadlines *deadlines; /* of workers whose task has a timeout, or that are to leave */
-    uint32_t n_ready, n_start_failures, n_given, first_worker;
+    uint32_t n_ready, n_start_failures, n_given;
     struct prefetch prefetch;
     uint32_t announced_capacity, announced_workers;
     bool announced;
@@ -59,6 +59,7 @@ struct leader {
     char *reason;
     struct parts exception;
     bool manager_gone; /* and the host was called */
+    bool held; /* workers get no tasks */
 };
 
 static void leader_send(struct leader *leader, struct msg *msg)
@@ -220,7 +221,7 @@ static void leader_dispatch(struct leader *leader)
 {
     uint32_t limit = prefetch_depth(&leader->prefetch);
     struct worker *worker = leader_shallowest(leader);
-    if (leader->state != RUNNING || !worker || (!leader->queue.n && !leader_level(leader)))
+    if (leader->state != RUNNING || leader->held || !worker || (!leader->queue.n && !leader_level(leader)))
         return;
     /* A worker is filled up when half of what it had is done, not task by task: a message for each would cost more. */
     if (worker->given.n > limit / 2)
@@ -354,7 +355,7 @@ static void leader_on_result(void *arg, uint32_t index, enum wire_status status,
                   &(struct wire_result){.id = task->id,
                                         .start = (uint64_t)time->start_us,
                                         .time = time->took_us,
-                                        .worker = leader->first_worker + index,
+                                        .worker = leader->settings.first_in_block + index,
                                         .status = (uint8_t)status},
                   payload);
     log_debug("task_done id=%llu rank=%u worker=%u status=%d time_us=%u", (unsigned long long)task->id,
@@ -378,7 +379,7 @@ static void leader_lose_task(struct leader *leader, const struct worker *worker,
     struct wire_result result = {.id = task->id,
                                  .start = (uint64_t)worker->began_us,
                                  .time = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX,
-                                 .worker = leader->first_worker + worker->index,
+                                 .worker = leader->settings.first_in_block + worker->index,
                                  .status = (uint8_t)status};
     char late[64];
     record.rank = leader->settings.rank;
@@ -466,7 +467,6 @@ static void leader_on_start(struct leader *leader, const struct msg *msg)
     char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
     leader->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
     leader->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
-    leader->first_worker = m->start.first_worker;
     leader->state = RUNNING;
     struct runner_start start = {.rank = leader->settings.rank,
                                  .first_in_node = leader->settings.first_in_node,
@@ -582,6 +582,21 @@ void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now
     default:
         log_warning("message_unexpected rank=%u type=%d", leader->settings.rank, msg->wire.type);
     }
+}
+
+/* What has begun goes on: its answers are as many as there are workers. */
+void leader_hold(struct leader *leader, bool held)
+{
+    if (held == leader->held)
+        return;
+    leader->held = held;
+    for (uint32_t i = 0; held && leader->state == RUNNING && i < leader->settings.n_workers; i++)
+        leader_take_back(leader, &leader->workers[i]);
+}
+
+void leader_on_heard(struct leader *leader, int64_t now_us)
+{
+    leader->last_heard_us = now_us;
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */

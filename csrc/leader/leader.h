@@ -23,6 +23,7 @@ struct leader_settings {
     uint32_t pid;
     uint32_t n_workers; /* of this leader, at least 1 */
     uint32_t first_in_node, n_in_node; /* workers of this node: of lower ranks, of all */
+    uint32_t first_in_block; /* workers of lower ranks */
     uint32_t n_cores;
     bool cores_alone; /* no other rank may run on them */
     uint64_t memory; /* bytes */
@@ -37,6 +38,9 @@ void leader_free(struct leader *leader); /* not the runner */
 const struct runner_events *leader_events(struct leader *leader); /* for the runner to call */
 
 void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now_us);
+/* held: what was sent to the manager has not left, and there is so much of it that workers get no more tasks. */
+void leader_hold(struct leader *leader, bool held);
+void leader_on_heard(struct leader *leader, int64_t now_us); /* the manager lives: some of a message has come */
 void leader_on_tick(struct leader *leader, int64_t now_us); /* at its deadline, or any time */
 int64_t leader_deadline_us(const struct leader *leader);
 void leader_flush(struct leader *leader, int64_t now_us); /* end of a turn: results leave, tasks leave */

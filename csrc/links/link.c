@@ -83,6 +83,13 @@ void link_send(struct link *link, struct msg *msg)
         zlink_send(link->zlink, msg);
 }
 
+uint64_t link_waiting(const struct link *link)
+{
+    if (!link)
+        return 0;
+    return link->stream ? stream_waiting(link->stream) : zlink_waiting(link->zlink);
+}
+
 void link_flush(struct link *link)
 {
     if (link && link->stream)

@@ -19,6 +19,9 @@ struct link_events {
 struct link *link_open(const struct connect_file *file, int timeout_ms, struct loop *loop,
                        const struct link_events *events, struct err *err);
 void link_send(struct link *link, struct msg *msg); /* takes the reference */
+/* Bytes that were sent and have not left. There is a turn of the loop when they have fallen below LINK_FEW_BYTES. */
+#define LINK_FEW_BYTES (32u << 20)
+uint64_t link_waiting(const struct link *link); /* NULL: 0 */
 void link_flush(struct link *link); /* end of a turn: what was sent leaves */
 bool link_is_busy(struct link *link); /* see stream_is_busy; of ZeroMQ nobody can tell */
 void link_close(struct link *link, int linger_ms); /* what was sent may take so long to leave */

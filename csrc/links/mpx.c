@@ -284,6 +284,13 @@ uint32_t mpx_n_ranks(const struct mpx *m)
     return (uint32_t)m->n_ranks;
 }
 
+uint32_t mpx_sum_before(struct mpx *m, uint32_t mine)
+{
+    uint32_t before = 0;
+    MPI_Exscan(&mine, &before, 1, MPI_UINT32_T, MPI_SUM, m->frames);
+    return m->rank ? before : 0; /* MPI leaves it undefined at rank 0 */
+}
+
 void mpx_node_sums(struct mpx *m, uint32_t mine, uint32_t *all, uint32_t *before)
 {
     *before = 0;

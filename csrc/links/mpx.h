@@ -1,4 +1,5 @@
-/* mpx.h: messages between the ranks of a block, over MPI, without spinning. Only mpx_open, mpx_close and mpx_node_* block.
+/* mpx.h: messages between the ranks of a block, over MPI, without spinning. Only mpx_open, mpx_close,
+ * mpx_sum_before and mpx_node_* block.
  *
  * MPI has no descriptor to wait on, and polling it costs a core or a millisecond. So ranks ring each other (mpx_ring), and
  * a bounded sleep does the rest. mpx_send and mpx_recv move the messages; mpx_frame says how they lie in MPI's. No other
@@ -32,6 +33,8 @@ void mpx_close(struct mpx *mpx, unsigned timeout_s, int exit_code);
 
 uint32_t mpx_rank(const struct mpx *mpx);
 uint32_t mpx_n_ranks(const struct mpx *mpx);
+/* What the ranks before this one gave, added up. Blocks for all ranks of the block. */
+uint32_t mpx_sum_before(struct mpx *mpx, uint32_t mine);
 /* What every rank of this node gave, added up: over all, and over those before this one. Blocks for the node's ranks. */
 void mpx_node_sums(struct mpx *mpx, uint32_t mine, uint32_t *all, uint32_t *before);
 /* How many ranks of this node, this one included, gave the same bytes. Blocks for the node's ranks. */

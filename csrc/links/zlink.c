@@ -4,22 +4,28 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "links/libzmq.h"
 
 #define LARGE 65536u /* a slice from this size on is sent without copying */
+#define SHARED_FROM 4096u /* what is gathered is sent without copying from this size on */
 #define MOST_COPIED (16u << 20) /* in one frame; the interchange takes none much larger than an item */
 #define REFUSED_FOR_MS 2000 /* every endpoint has refused so long: nobody is there any more */
 
 struct zlink {
     void *context, *socket, *monitor;
     int socket_fd, monitor_fd;
+    int few_fd; /* readable: libzmq has so few bytes left that there may be more */
+    atomic_ullong waiting; /* bytes that libzmq has not written yet */
     struct loop *loop;
     struct loop_source source;
     struct link_events events;
@@ -34,7 +40,7 @@ struct candidate { /* an endpoint that is being tried */
     char why[128];
 };
 
-static int64_t now_ms(void)
+static int64_t zlink_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -53,12 +59,13 @@ const char *zlink_library(const char *path)
     return text;
 }
 
-static int set_int(void *socket, int option, int value)
+static int zlink_set_int(void *socket, int option, int value)
 {
     return zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
-static int try_endpoint(void *context, const struct connect_file *file, int i, struct candidate *c, struct err *err)
+static int zlink_try_endpoint(void *context, const struct connect_file *file, int i, struct candidate *c,
+                              struct err *err)
 {
     char name[64];
     const int wanted = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
@@ -70,9 +77,9 @@ static int try_endpoint(void *context, const struct connect_file *file, int i, s
     c->monitor = zmq_socket(context, ZMQ_PAIR);
     if (!c->socket || !c->monitor)
         return err_set(err, "cannot make a ZeroMQ socket: %s", zmq_strerror(zmq_errno()));
-    bool bad = set_int(c->socket, ZMQ_LINGER, 0) || set_int(c->socket, ZMQ_SNDHWM, 0) ||
-               set_int(c->socket, ZMQ_RCVHWM, 0) || set_int(c->socket, ZMQ_IPV6, 1) ||
-               set_int(c->socket, ZMQ_RECONNECT_IVL, 100) || set_int(c->monitor, ZMQ_LINGER, 0);
+    bool bad = zlink_set_int(c->socket, ZMQ_LINGER, 0) || zlink_set_int(c->socket, ZMQ_SNDHWM, 0) ||
+               zlink_set_int(c->socket, ZMQ_RCVHWM, 0) || zlink_set_int(c->socket, ZMQ_IPV6, 1) ||
+               zlink_set_int(c->socket, ZMQ_RECONNECT_IVL, 100) || zlink_set_int(c->monitor, ZMQ_LINGER, 0);
     if (*file->server_key)
         bad = bad || zmq_setsockopt(c->socket, ZMQ_CURVE_SERVERKEY, file->server_key, CONNECT_KEY) ||
               zmq_setsockopt(c->socket, ZMQ_CURVE_PUBLICKEY, file->public_key, CONNECT_KEY) ||
@@ -86,7 +93,7 @@ static int try_endpoint(void *context, const struct connect_file *file, int i, s
     return 0;
 }
 
-static void drop(struct candidate *c)
+static void zlink_drop(struct candidate *c)
 {
     if (c->socket)
         zmq_socket_monitor(c->socket, NULL, 0);
@@ -98,7 +105,7 @@ static void drop(struct candidate *c)
 }
 
 /* The next event of a monitor, 0 if there is none. */
-static int next_event(void *monitor)
+static int zlink_next_event(void *monitor)
 {
     int event = 0;
     zmq_msg_t frame;
@@ -116,10 +123,10 @@ static int next_event(void *monitor)
     return event;
 }
 
-static bool answered(struct candidate *c)
+static bool zlink_answered(struct candidate *c)
 {
     int event;
-    while ((event = next_event(c->monitor))) {
+    while ((event = zlink_next_event(c->monitor))) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             return true;
         c->refused = true;
@@ -133,7 +140,7 @@ static bool answered(struct candidate *c)
 }
 
 /* The loop that would hear of it does not run yet. */
-static bool signal_waits(void)
+static bool zlink_signal_waits(void)
 {
     sigset_t waiting;
     sigpending(&waiting);
@@ -141,22 +148,22 @@ static bool signal_waits(void)
 }
 
 /* The first of n candidates that answers; -1: none. */
-static int first_to_answer(struct candidate *c, int n, int timeout_ms)
+static int zlink_first_to_answer(struct candidate *c, int n, int timeout_ms)
 {
-    int64_t start = now_ms();
+    int64_t start = zlink_now_ms();
     zmq_pollitem_t *items = mem_array((size_t)n, sizeof *items);
     int found = -1;
     for (int i = 0; i < n; i++)
         items[i] = (zmq_pollitem_t){.socket = c[i].monitor, .events = ZMQ_POLLIN};
     while (found < 0) {
-        int64_t waited = now_ms() - start;
+        int64_t waited = zlink_now_ms() - start;
         bool all_refused = true;
         for (int i = 0; i < n && found < 0; i++) {
-            if (answered(&c[i]))
+            if (zlink_answered(&c[i]))
                 found = i;
             all_refused &= c[i].refused;
         }
-        if (signal_waits())
+        if (zlink_signal_waits())
             break;
         int64_t left = (all_refused && timeout_ms > REFUSED_FOR_MS ? REFUSED_FOR_MS : timeout_ms) - waited;
         if (found >= 0 || left <= 0)
@@ -167,7 +174,7 @@ static int first_to_answer(struct candidate *c, int n, int timeout_ms)
     return found;
 }
 
-static void say_why(const struct candidate *c, int n, struct err *err)
+static void zlink_say_why(const struct candidate *c, int n, struct err *err)
 {
     struct err all;
     int at = snprintf(all.text, sizeof all.text, "cannot reach the interchange:");
@@ -182,7 +189,7 @@ static void say_why(const struct candidate *c, int n, struct err *err)
 
 /* ---- receiving and sending -------------------------------------------------------------------------------------- */
 
-static void free_frame(void *arg)
+static void zlink_free_frame(void *arg)
 {
     zmq_msg_t *frame = arg;
     zmq_msg_close(frame);
@@ -190,27 +197,27 @@ static void free_frame(void *arg)
 }
 
 /* One frame as bytes; NULL: none there. */
-static struct bytes *take_frame(struct zlink *link, bool *more)
+static struct bytes *zlink_take_frame(struct zlink *link, bool *more)
 {
     zmq_msg_t *frame = mem_new(sizeof *frame);
     zmq_msg_init(frame);
     if (zmq_msg_recv(frame, link->socket, ZMQ_DONTWAIT) < 0) {
-        free_frame(frame);
+        zlink_free_frame(frame);
         return NULL;
     }
     *more = zmq_msg_more(frame);
-    return bytes_adopt(zmq_msg_data(frame), zmq_msg_size(frame), free_frame, frame);
+    return bytes_adopt(zmq_msg_data(frame), zmq_msg_size(frame), zlink_free_frame, frame);
 }
 
-static bool take_message(struct zlink *link)
+static bool zlink_take_message(struct zlink *link)
 {
     bool more;
     struct parts payload = {0};
-    struct bytes *head = take_frame(link, &more);
+    struct bytes *head = zlink_take_frame(link, &more);
     if (!head)
         return false;
     while (more) {
-        struct bytes *frame = take_frame(link, &more);
+        struct bytes *frame = zlink_take_frame(link, &more);
         assert(frame); /* ZeroMQ delivers all frames of a message or none */
         parts_add(&payload, frame, bytes_data(frame), bytes_length(frame));
         bytes_unref(frame);
@@ -226,25 +233,54 @@ static bool take_message(struct zlink *link)
     return true;
 }
 
-static void release_slice(void *data, void *owner)
+struct sent_frame { /* bytes that libzmq holds */
+    struct zlink *link;
+    struct bytes *owner;
+    size_t n;
+};
+
+/* In libzmq's thread, when it has written them. The link outlives its context. */
+static void zlink_frame_left(void *data, void *hint)
 {
+    struct sent_frame *sent = hint;
+    struct zlink *link = sent->link;
+    uint64_t before = atomic_fetch_sub(&link->waiting, sent->n), one = 1;
     (void)data;
-    bytes_unref(owner);
+    bytes_unref(sent->owner);
+    mem_free(sent);
+    if (before >= LINK_FEW_BYTES && before - sent->n < LINK_FEW_BYTES && write(link->few_fd, &one, sizeof one) < 0)
+        return; /* it is readable already */
 }
 
-static void send_frame(struct zlink *link, zmq_msg_t *frame, bool more)
+static void zlink_send_frame(struct zlink *link, zmq_msg_t *frame, bool more)
 {
     if (zmq_msg_send(frame, link->socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0)
         zmq_msg_close(frame); /* only when the connection is gone, which the monitor tells */
 }
 
-static void send_copy(struct zlink *link, const struct buf *buf, bool more)
+static void zlink_send_shared(struct zlink *link, struct bytes *owner, const uint8_t *p, size_t n, bool more)
 {
     zmq_msg_t frame;
-    if (zmq_msg_init_size(&frame, buf->n))
-        return;
-    memcpy(zmq_msg_data(&frame), buf->p, buf->n);
-    send_frame(link, &frame, more);
+    struct sent_frame *sent = mem_new(sizeof *sent);
+    *sent = (struct sent_frame){link, bytes_ref(owner), n};
+    atomic_fetch_add(&link->waiting, n);
+    zmq_msg_init_data(&frame, (void *)(uintptr_t)p, n, zlink_frame_left, sent);
+    zlink_send_frame(link, &frame, more);
+}
+
+/* What was gathered; buf is empty after. Little is copied, which costs libzmq less. */
+static void zlink_send_gathered(struct zlink *link, struct buf *buf, bool more)
+{
+    zmq_msg_t frame;
+    if (buf->n >= SHARED_FROM) {
+        struct bytes *bytes = buf_take(buf);
+        zlink_send_shared(link, bytes, bytes_data(bytes), bytes_length(bytes), more);
+        bytes_unref(bytes);
+    } else if (zmq_msg_init_size(&frame, buf->n) == 0) {
+        memcpy(zmq_msg_data(&frame), buf->p, buf->n);
+        zlink_send_frame(link, &frame, more);
+    }
+    buf->n = 0;
 }
 
 void zlink_send(struct zlink *link, struct msg *msg)
@@ -256,30 +292,28 @@ void zlink_send(struct zlink *link, struct msg *msg)
         return;
     }
     buf_put(&small, bytes_data(msg->head), bytes_length(msg->head));
-    send_copy(link, &small, p->n_slices > 0);
-    small.n = 0;
+    zlink_send_gathered(link, &small, p->n_slices > 0);
     for (size_t i = 0; i < p->n_slices; i++) {
         bool last = i + 1 == p->n_slices;
         if (p->v[i].n < LARGE)
             buf_put(&small, p->v[i].p, p->v[i].n);
-        if (small.n && (last || p->v[i].n >= LARGE || small.n >= MOST_COPIED)) {
-            send_copy(link, &small, !last || p->v[i].n >= LARGE);
-            small.n = 0;
-        }
-        if (p->v[i].n < LARGE)
-            continue;
-        /* libzmq's thread gives the slice up when it has left. */
-        zmq_msg_t frame;
-        zmq_msg_init_data(&frame, (void *)(uintptr_t)p->v[i].p, p->v[i].n, release_slice, bytes_ref(p->v[i].owner));
-        send_frame(link, &frame, !last);
+        if (small.n && (last || p->v[i].n >= LARGE || small.n >= MOST_COPIED))
+            zlink_send_gathered(link, &small, !last || p->v[i].n >= LARGE);
+        if (p->v[i].n >= LARGE)
+            zlink_send_shared(link, p->v[i].owner, p->v[i].p, p->v[i].n, !last);
     }
     buf_free(&small);
     msg_unref(msg);
 }
 
+uint64_t zlink_waiting(const struct zlink *link)
+{
+    return atomic_load(&link->waiting);
+}
+
 /* ---- in the loop ------------------------------------------------------------------------------------------------ */
 
-static void gone(struct zlink *link, const char *reason)
+static void zlink_gone(struct zlink *link, const char *reason)
 {
     if (link->lost)
         return;
@@ -287,20 +321,20 @@ static void gone(struct zlink *link, const char *reason)
     link->events.lost(link->events.arg, reason);
 }
 
-static bool turn(void *arg)
+static bool zlink_turn(void *arg)
 {
     struct zlink *link = arg;
     bool any = false;
-    for (int i = 0; i < 64 && !link->lost && take_message(link); i++)
+    for (int i = 0; i < 64 && !link->lost && zlink_take_message(link); i++)
         any = true;
-    for (int event; !link->lost && (event = next_event(link->monitor));)
+    for (int event; !link->lost && (event = zlink_next_event(link->monitor));)
         if (event == ZMQ_EVENT_DISCONNECTED)
-            gone(link, "the connection to the interchange has ended");
+            zlink_gone(link, "the connection to the interchange has ended");
     return any;
 }
 
 /* ZMQ_FD tells of a change only once; what is there already is in ZMQ_EVENTS. */
-static bool doze(void *arg)
+static bool zlink_doze(void *arg)
 {
     struct zlink *link = arg;
     int events = 0;
@@ -314,13 +348,22 @@ static bool doze(void *arg)
     return events & ZMQ_POLLIN;
 }
 
-static void on_fd(void *arg, uint32_t events)
+static void zlink_on_fd(void *arg, uint32_t events)
 {
     (void)arg; /* the turn that follows takes what is there */
     (void)events;
 }
 
-static int fd_of(void *socket)
+static void zlink_on_few(void *arg, uint32_t events)
+{
+    struct zlink *link = arg;
+    uint64_t n;
+    (void)events;
+    while (read(link->few_fd, &n, sizeof n) > 0)
+        ; /* the turn that this makes is all that is wanted */
+}
+
+static int zlink_fd_of(void *socket)
 {
     int fd = -1;
     size_t n = sizeof fd;
@@ -337,13 +380,16 @@ static struct zlink *zlink_of(struct candidate *c, void *context, struct loop *l
                            .socket = c->socket,
                            .monitor = c->monitor,
                            .loop = loop,
-                           .source = {turn, NULL, doze, NULL, NULL, link},
+                           .source = {zlink_turn, NULL, zlink_doze, NULL, NULL, link},
                            .events = *events,
                            .endpoint = mem_text(c->endpoint)};
-    link->socket_fd = fd_of(link->socket);
-    link->monitor_fd = fd_of(link->monitor);
-    loop_watch(loop, link->socket_fd, EPOLLIN, on_fd, link);
-    loop_watch(loop, link->monitor_fd, EPOLLIN, on_fd, link);
+    link->socket_fd = zlink_fd_of(link->socket);
+    link->monitor_fd = zlink_fd_of(link->monitor);
+    link->few_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (link->few_fd >= 0)
+        loop_watch(loop, link->few_fd, EPOLLIN, zlink_on_few, link);
+    loop_watch(loop, link->socket_fd, EPOLLIN, zlink_on_fd, link);
+    loop_watch(loop, link->monitor_fd, EPOLLIN, zlink_on_fd, link);
     loop_add_source(loop, &link->source);
     c->socket = c->monitor = NULL;
     return link;
@@ -360,14 +406,14 @@ struct zlink *zlink_open(const struct connect_file *file, int timeout_ms, struct
     int n = 0, failed = 0;
     for (int i = 0; i < file->n_endpoints && !failed; i++)
         if (strncmp(file->endpoints[i], "tcp://", strlen("tcp://")) == 0)
-            failed = try_endpoint(context, file, i, &all[n++], err);
-    int found = failed ? -1 : first_to_answer(all, n, timeout_ms);
+            failed = zlink_try_endpoint(context, file, i, &all[n++], err);
+    int found = failed ? -1 : zlink_first_to_answer(all, n, timeout_ms);
     if (found >= 0)
         link = zlink_of(&all[found], context, loop, events);
     else if (!failed)
-        say_why(all, n, err);
+        zlink_say_why(all, n, err);
     for (int i = 0; i < n; i++)
-        drop(&all[i]);
+        zlink_drop(&all[i]);
     mem_free(all);
     if (!link)
         zmq_ctx_term(context);
@@ -380,11 +426,14 @@ void zlink_close(struct zlink *link, int linger_ms)
         return;
     loop_unwatch(link->loop, link->socket_fd);
     loop_unwatch(link->loop, link->monitor_fd);
-    set_int(link->socket, ZMQ_LINGER, link->lost ? 0 : linger_ms);
+    zlink_set_int(link->socket, ZMQ_LINGER, link->lost ? 0 : linger_ms);
     zmq_socket_monitor(link->socket, NULL, 0);
     zmq_close(link->monitor);
     zmq_close(link->socket);
-    zmq_ctx_term(link->context);
+    zmq_ctx_term(link->context); /* after it no frame is held any more */
+    loop_unwatch(link->loop, link->few_fd);
+    if (link->few_fd >= 0)
+        close(link->few_fd);
     mem_free(link->endpoint);
     mem_free(link);
 }

@@ -11,6 +11,7 @@ struct zlink;
 struct zlink *zlink_open(const struct connect_file *file, int timeout_ms, struct loop *loop,
                          const struct link_events *events, struct err *err);
 void zlink_send(struct zlink *link, struct msg *msg); /* takes the reference */
+uint64_t zlink_waiting(const struct zlink *link); /* bytes that libzmq has not written yet; see link_waiting */
 void zlink_close(struct zlink *link, int linger_ms);
 const char *zlink_endpoint(const struct zlink *link);
 

@@ -41,6 +41,7 @@ struct manager {
     char *reason;
     struct parts exception;
     bool interchange_lost;
+    bool held; /* ranks get no tasks */
 };
 
 static void manager_to_rank(struct manager *manager, struct rank *rank, struct msg *msg)
@@ -87,7 +88,8 @@ static void manager_send_tasks(struct manager *manager, struct rank *rank, uint3
 /* In rounds: an even share for each rank of the ring, in one message each. */
 static void manager_dispatch(struct manager *manager)
 {
-    while (manager->state == RUNNING && manager->queue.n && (manager->rings.of[IDLE].n || manager->rings.of[ROOM].n)) {
+    while (manager->state == RUNNING && !manager->held && manager->queue.n &&
+           (manager->rings.of[IDLE].n || manager->rings.of[ROOM].n)) {
         struct ring_list *ring = manager->rings.of[IDLE].n ? &manager->rings.of[IDLE] : &manager->rings.of[ROOM];
         uint32_t n_ranks = ring->n, share = (manager->queue.n + n_ranks - 1) / n_ranks;
         for (uint32_t i = 0; i < n_ranks && manager->queue.n; i++)
@@ -103,7 +105,7 @@ static void manager_ask(void *arg, struct rank *rank, uint32_t n)
 static void manager_balance(struct manager *manager)
 {
     const struct recall_host host = {manager_ask, manager};
-    if (manager->state == RUNNING && !manager->queue.n)
+    if (manager->state == RUNNING && !manager->held && !manager->queue.n)
         recall_balance(&manager->recall, &manager->rings, manager->now_us, &host);
     else
         manager->recall.look_at_us = INT64_MAX;
@@ -181,9 +183,11 @@ static void manager_end(struct manager *manager)
     manager_give_back(manager);
     if (manager->state_before_stop == GATHERING) /* so that the interchange knows whose BYE this is */
         manager_send_register(manager);
+    struct msg *last = msg_bare(WIRE_STOP, WIRE_NOW, failed);
     for (uint32_t i = 0; i < manager->settings.n_ranks;
-         i++) /* ranks leave MPI together: nobody may wait there for long */
-        manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, failed));
+         i++) /* they leave MPI together: nobody may wait there for long */
+        manager_to_rank(manager, &manager->ranks[i], msg_ref(last));
+    msg_unref(last);
     struct wire_message bye = {.type = WIRE_BYE, .count = manager->bye, .ending = {wire_text_of(reason)}};
     manager_to_interchange(manager, msg_make(bye, &manager->exception));
     manager->state = OVER;
@@ -222,9 +226,11 @@ static void manager_begin_end(struct manager *manager, enum wire_bye code, const
         return;
     if (by < manager->stop_by_us)
         manager->stop_by_us = by;
+    struct msg *to_all = msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms);
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++)
         if (!manager->ranks[i].bye)
-            manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, grace_ms ? 0 : WIRE_NOW, grace_ms));
+            manager_to_rank(manager, &manager->ranks[i], msg_ref(to_all));
+    msg_unref(to_all);
     manager_end_if_all_left(manager);
 }
 
@@ -383,29 +389,30 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
 
 static void manager_on_welcome(struct manager *manager, const struct msg *msg)
 {
-    uint32_t first_worker = 0;
+    struct parts setup = {0};
     if (manager->state != REGISTERING)
         return;
     manager->state = RUNNING;
     manager->period_us = msg->wire.welcome.heartbeat_period_ms * INT64_C(1000);
     manager->threshold_us = msg->wire.welcome.heartbeat_threshold_ms * INT64_C(1000);
     manager->beat_at_us = manager->now_us + manager->period_us;
+    struct wire_message start = {.type = WIRE_START,
+                                 .count = manager->settings.n_ranks,
+                                 .start = {.heartbeat_period_ms = msg->wire.welcome.heartbeat_period_ms,
+                                           .heartbeat_threshold_ms = msg->wire.welcome.heartbeat_threshold_ms,
+                                           .setup_codec = msg->wire.welcome.setup_codec,
+                                           .block_id = wire_text_of(manager->settings.block_id),
+                                           .pool_id = wire_text_of(manager->settings.pool_id)}};
+    parts_add_range(&setup, &msg->payload, (struct place){0, 0}, msg->payload.length);
+    struct msg *to_all = msg_make(start, &setup); /* one for all ranks: it is framed once */
+    struct msg *clock = msg_heartbeat(manager->now_us, 0);
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
-        struct parts setup = {0};
-        struct wire_message start = {.type = WIRE_START,
-                                     .count = manager->settings.n_ranks,
-                                     .start = {.heartbeat_period_ms = msg->wire.welcome.heartbeat_period_ms,
-                                               .heartbeat_threshold_ms = msg->wire.welcome.heartbeat_threshold_ms,
-                                               .setup_codec = msg->wire.welcome.setup_codec,
-                                               .first_worker = first_worker,
-                                               .block_id = wire_text_of(manager->settings.block_id),
-                                               .pool_id = wire_text_of(manager->settings.pool_id)}};
-        parts_add_range(&setup, &msg->payload, (struct place){0, 0}, msg->payload.length);
-        manager_to_rank(manager, &manager->ranks[i], msg_make(start, &setup));
-        manager_to_rank(manager, &manager->ranks[i], msg_heartbeat(manager->now_us, 0));
+        manager_to_rank(manager, &manager->ranks[i], msg_ref(to_all));
+        manager_to_rank(manager, &manager->ranks[i], msg_ref(clock));
         manager->ranks[i].last_heard_us = manager->now_us;
-        first_worker += manager->ranks[i].node.n_workers;
     }
+    msg_unref(to_all);
+    msg_unref(clock);
     log_info("block_welcome block=%s ranks=%u", manager->settings.block_id, manager->settings.n_ranks);
 }
 
@@ -497,6 +504,16 @@ void manager_on_signal(struct manager *manager, int64_t now_us)
 {
     manager->now_us = now_us;
     manager_begin_end(manager, WIRE_SIGNAL, "the pool was asked to end by a signal", manager->settings.grace_ms);
+}
+
+void manager_hold(struct manager *manager, bool held)
+{
+    manager->held = held;
+}
+
+void manager_on_heard(struct manager *manager, uint32_t rank, int64_t now_us)
+{
+    manager->ranks[rank].last_heard_us = now_us;
 }
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
@@ -607,7 +624,7 @@ const char *manager_check(const struct manager *manager)
         return "the tasks in flight are not the sum over the ranks";
     if (n_stand != manager->n_stand || n_bye != manager->n_bye)
         return "the ranks that stand, or that have ended, are not counted right";
-    if (manager->state == RUNNING && manager->queue.n && manager->rings.of[IDLE].n)
+    if (manager->state == RUNNING && !manager->held && manager->queue.n && manager->rings.of[IDLE].n)
         return "a worker waits while a task does";
     const char *broken = rings_check(&manager->rings, manager->ranks, manager->settings.n_ranks);
     return broken ? broken : recall_check(&manager->recall, manager->ranks, manager->settings.n_ranks);

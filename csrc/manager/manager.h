@@ -36,6 +36,10 @@ void manager_on_interchange(struct manager *manager, struct msg *msg, int64_t no
 void manager_on_interchange_lost(struct manager *manager, const char *reason, int64_t now_us);
 /* SIGTERM or SIGINT: somebody wants the block to end. */
 void manager_on_signal(struct manager *manager, int64_t now_us);
+/* held: what was sent to the interchange has not left, and there is so much of it that ranks get no more tasks. */
+void manager_hold(struct manager *manager, bool held);
+/* The rank lives: some of a message of its has come. */
+void manager_on_heard(struct manager *manager, uint32_t rank, int64_t now_us);
 void manager_on_tick(struct manager *manager, int64_t now_us);
 int64_t manager_deadline_us(const struct manager *manager);
 void manager_flush(struct manager *manager, int64_t now_us); /* end of a turn */

@@ -21,6 +21,9 @@
 #define FINALIZE_TIMEOUT_S 3 /* some MPIs hang in MPI_Finalize (docs/decisions/0003) */
 #define FINALIZE_FAILED_S 1 /* and so they do when what ends the block has cut them off from mpiexec, too */
 #define LINGER_MS 1000
+/* So much may wait to leave this rank: then no more is made here, until little waits (docs/decisions/0012). */
+#define HOLD_FROM_BYTES (64u << 20)
+#define HOLD_TO_BYTES LINK_FEW_BYTES
 
 struct rank_process {
     const struct options *options;
@@ -38,6 +41,7 @@ struct rank_process {
     bool leader_is_over;
     bool orderly; /* every rank has said BYE */
     bool failed; /* the block ends otherwise than it was asked to */
+    bool held; /* too much waits to leave: no task is given */
     /* rank 0 */
     struct manager *manager;
     struct link *link;
@@ -145,6 +149,15 @@ static void rank_on_message(void *arg, uint32_t from, struct msg *msg)
                                  msg->wire.start.heartbeat_threshold_ms * INT64_C(1000));
 }
 
+static void rank_on_heard(void *arg, uint32_t from)
+{
+    struct rank_process *rank = arg;
+    if (rank_has_manager(rank))
+        manager_on_heard(rank->manager, from, rank_now_us(rank));
+    else
+        leader_on_heard(rank->leader, rank_now_us(rank));
+}
+
 static void rank_on_link_message(void *arg, struct msg *msg)
 {
     struct rank_process *rank = arg;
@@ -183,9 +196,22 @@ static void rank_arm(struct rank_process *rank, struct loop_timer *timer, int64_
         loop_at(rank->loop, timer, when_us);
 }
 
+/* Results that come faster than the next hop takes them must not gather here without bound. */
+static void rank_hold(struct rank_process *rank)
+{
+    uint64_t waiting = rank_has_manager(rank) ? link_waiting(rank->link) : mpx_waiting(rank->mpx);
+    rank->held = waiting > (rank->held ? HOLD_TO_BYTES : HOLD_FROM_BYTES);
+    leader_hold(rank->leader, rank->held);
+    if (!rank->manager)
+        return;
+    manager_hold(rank->manager, rank->held);
+    mpx_hold_large(rank->mpx, rank->held);
+}
+
 static void rank_flush(void *arg)
 {
     struct rank_process *rank = arg;
+    rank_hold(rank);
     leader_flush(rank->leader, rank_now_us(rank));
     rank_arm(rank, &rank->leader_timer, leader_deadline_us(rank->leader));
     if (!rank->manager)
@@ -261,6 +287,7 @@ static void rank_make_leader(struct rank_process *rank, const struct process_cor
     if (!fits)
         settings.n_workers = 1; /* it will not be started; see below */
     mpx_node_sums(rank->mpx, settings.n_workers, &settings.n_in_node, &settings.first_in_node);
+    settings.first_in_block = mpx_sum_before(rank->mpx, settings.n_workers);
     rank->runner = rank_make_runner(rank, settings.n_workers);
     rank->leader = leader_new(&settings, &host, rank->runner, rank_now_us(rank));
     rank->runner->events = *leader_events(rank->leader);
@@ -317,7 +344,7 @@ struct rank_process *rank_new(const struct rank_settings *settings, struct loop 
     rank->zygote = zygote;
     rank->orderly = true;
     snprintf(rank->pool_id, sizeof rank->pool_id, "%012llx", (unsigned long long)settings->random & 0xffffffffffff);
-    mpx_listen(mpx, &(struct mpx_events){rank_on_message, NULL, rank});
+    mpx_listen(mpx, &(struct mpx_events){rank_on_message, rank_on_heard, rank});
     rank_make_leader(rank, settings->cores);
     if (rank_has_manager(rank))
         rank_make_manager(rank);

@@ -44,7 +44,7 @@
     F(period, heartbeat_period_ms)                                                                                     \
     F(above, heartbeat_threshold_ms)                                                                                   \
     F(codec, setup_codec)                                                                                              \
-    F(u32, first_worker)                                                                                               \
+    F(zero, reserved)                                                                                                  \
     F(text, block_id)                                                                                                  \
     F(text, pool_id)
 #define WIRE_FIELDS_heartbeat(F) F(u64, clock_us) F(u64, echo_us)

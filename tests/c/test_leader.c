@@ -266,6 +266,29 @@ static void no_task_waits_behind_a_running_one_while_another_worker_is_free(void
     end(&w);
 }
 
+static void while_it_is_held_no_worker_gets_a_task_and_none_waits_at_one(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 200, 'f', 0));
+    run_one(&w, 0, 10); /* now it has many */
+    for (int i = 1; i < N; i++)
+        begin_task(&w, i);
+    leader_hold(w.leader, true);
+    for (int i = 0; i < N; i++)
+        CHECK_EQUAL(in_hand(&w, i), i > 0); /* the one that runs */
+    for (int i = 1; i < N; i++)
+        answer(&w, i, 10);
+    flush_world(&w);
+    for (int i = 0; i < N; i++)
+        CHECK_EQUAL(in_hand(&w, i), 0);
+    leader_hold(w.leader, false);
+    flush_world(&w);
+    for (int i = 0; i < N; i++)
+        CHECK(in_hand(&w, i) > 0, "worker %d has nothing", i);
+    end(&w);
+}
+
 static void a_task_out_of_time_is_killed_and_answered_so(void)
 {
     struct world w;
@@ -743,6 +766,7 @@ int main(void)
     nothing_is_fetched_ahead_of_long_tasks();
     a_user_can_cap_what_is_fetched_ahead();
     no_task_waits_behind_a_running_one_while_another_worker_is_free();
+    while_it_is_held_no_worker_gets_a_task_and_none_waits_at_one();
     a_task_out_of_time_is_killed_and_answered_so();
     the_first_to_be_out_of_time_is_the_next_to_be_looked_at();
     a_task_whose_answer_is_on_its_way_is_not_killed_and_not_looked_at_again();

@@ -136,7 +136,9 @@ static void it_registers_when_every_rank_stands_and_starts_them_when_welcome(voi
     CHECK(hello && hello->wire.count == 3, "no REGISTER with three nodes");
     from_interchange(&w, make_welcome());
     CHECK_EQUAL(outbox_count(&w.out, WIRE_START), 3);
-    CHECK_EQUAL(outbox_last(&w.out, WIRE_START)->wire.start.first_worker, 5);
+    for (int i = 0; i < w.out.n; i++)
+        CHECK(w.out.v[i]->wire.type != WIRE_START || w.out.v[i] == outbox_last(&w.out, WIRE_START),
+              "START is made for each rank");
     end(&w);
 }
 
@@ -239,6 +241,19 @@ static void a_result_is_a_new_credit(void)
     from_rank(&w, 0, make_results(1, 2));
     CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), 6);
     CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 2);
+    end(&w);
+}
+
+static void while_it_is_held_no_rank_gets_a_task(void)
+{
+    struct world w;
+    start(&w, 2, 2);
+    manager_hold(w.manager, true);
+    from_interchange(&w, make_tasks(1, 10, 'f', 0));
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 0);
+    manager_hold(w.manager, false);
+    flush(&w);
+    CHECK_EQUAL(outbox_items(&w.out, WIRE_TASKS), 8);
     end(&w);
 }
 
@@ -638,6 +653,7 @@ int main(void)
     what_tasks_take_is_the_mean_over_workers_as_they_come_and_go();
     tasks_are_shared_out_evenly_waiting_workers_first();
     a_result_is_a_new_credit();
+    while_it_is_held_no_rank_gets_a_task();
     results_of_one_turn_go_up_in_one_message();
     results_gather_while_the_interchange_is_busy();
     results_that_gathered_are_sent_before_the_end();

@@ -508,7 +508,7 @@ class Start(ByFields):
     heartbeat_period_ms: PeriodMs
     heartbeat_threshold_ms: AboveMs
     setup_codec: Codec
-    first_worker: U32
+    reserved: Reserved
     block_id: Text
     pool_id: Text
     setup_length: PayloadLength = 0
