@@ -192,7 +192,7 @@ def main() -> None:
     paths = [str(path) for path in files]
     names = [package_of(path) for path in files]
     print(f"{len(files):,} files of Python {sys.version.split()[0]}'s standard library; one task parses one")
-    # Parsl starts the first block in the second round of its strategy: after 5 s, if it is not told otherwise.
+    # Parsl starts the first block in the second round of its strategy: after 5 s by default.
     config = Config(executors=[executor], run_dir=".cache/demo", initialize_logging=False, strategy_period=0.5)
     with parsl.load(config):
         parse = python_app(figures_of)

@@ -67,7 +67,7 @@ def judge(goal: Goal, figures: Figures) -> Verdict:
 
 
 def number(value: float) -> str:
-    """With three digits or so: 72,472; 12.3; 0.44. Two numbers that differ by a per cent are told apart."""
+    """With three digits or so: 72,472; 12.3; 0.44. Two numbers that differ by a per cent look different."""
     if value >= 1000:
         return f"{value:,.0f}"
     if value and abs(value) < 0.01:

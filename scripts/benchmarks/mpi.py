@@ -35,6 +35,6 @@ def settings() -> dict[str, str]:
 
 def _debians_mpich(program: str) -> Path | None:
     """The libmpich.so.12 that a program loads: what MPICH and its kin elsewhere call libmpi.so.12."""
-    told = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
-    found = re.search(r"libmpich\.so\.12 => (\S+)", told)
+    reported = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
+    found = re.search(r"libmpich\.so\.12 => (\S+)", reported)
     return Path(found[1]) if found else None

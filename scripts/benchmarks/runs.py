@@ -106,5 +106,5 @@ def end_all() -> None:
 def _reason(stderr: str, code: int) -> str:
     """The last line of a traceback says most."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    told = [line for line in lines if "Error" in line]
-    return (told or lines or [f"exit code {code}"])[-1][:300]
+    reported = [line for line in lines if "Error" in line]
+    return (reported or lines or [f"exit code {code}"])[-1][:300]

@@ -176,7 +176,7 @@ def play(spec: Spec) -> dict[str, float]:
             _, fd = heapq.heappop(beats)
             if fd in blocks:
                 heapq.heappush(beats, (blocks[fd].beat(now), fd))
-                ready.append(fd)  # a send may have used up what the descriptor told
+                ready.append(fd)  # a send may have consumed the edge of the descriptor
         for fd in ready:
             if fd not in blocks:
                 continue

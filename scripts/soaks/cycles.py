@@ -212,7 +212,7 @@ def run(n: int, mpis: dict[str, str], say: Callable[[str], None]) -> bool:
     leftovers.adopt_orphans()
     kinds = [(mpi, kind, way) for mpi in mpis for kind in EXECUTORS for way in WAYS]
     seconds: dict[tuple[str, str, str], list[float]] = {}
-    bad, start, told = 0, time.monotonic(), 0.0
+    bad, start, reported = 0, time.monotonic(), 0.0
     for i in range(n):
         mpi, kind, way = kinds[i % len(kinds)]
         os.environ["XSE_POOL"] = mpis[mpi]
@@ -225,10 +225,10 @@ def run(n: int, mpis: dict[str, str], say: Callable[[str], None]) -> bool:
         except BadCycle as e:
             bad += 1
             say(f"BAD  cycle {i}, {mpi}, {e}")
-        if time.monotonic() - told >= 5:
-            told = time.monotonic()
+        if time.monotonic() - reported >= 5:
+            reported = time.monotonic()
             longest = max((max(s) for s in seconds.values()), default=0.0)
-            say(f"{told - start:6.0f} s  {i + 1} of {n} cycles, {bad} bad, longest stop {longest:.2f} s")
+            say(f"{reported - start:6.0f} s  {i + 1} of {n} cycles, {bad} bad, longest stop {longest:.2f} s")
     for (mpi, kind, way), each in seconds.items():
         each.sort()
         say(f"{mpi:8} {kind:6} {way:21} {len(each):5}   median {each[len(each) // 2]:.2f} s   longest {each[-1]:.2f} s")

@@ -174,9 +174,9 @@ class Load:
         return [f"{self.name}: {what}" for what in bad]
 
     def __str__(self) -> str:
-        told = ", ".join(f"{n:,} {end}" for end, n in sorted(self.outcomes.items(), key=lambda x: -x[1]))
+        reported = ", ".join(f"{n:,} {end}" for end, n in sorted(self.outcomes.items(), key=lambda x: -x[1]))
         lost = f"{self.n_results_lost:,} ran to their end and lost their result"
-        return f"{self.name}: {self.n_submitted:,} tasks: {told}; {lost}"
+        return f"{self.name}: {self.n_submitted:,} tasks: {reported}; {lost}"
 
 
 def _these(what: str, numbers: list[int]) -> list[str]:

@@ -118,7 +118,7 @@ def run(*, seed: int, n_tasks: int, minutes: float, mpi: tuple[str, str], say: C
     links = pool.link, with_parsl.link
     injector = Injector(plan.faults(seed), links, fragile=lambda block: "/pool/" in block)
 
-    def told() -> str:
+    def reported() -> str:
         done = ", ".join(f"{load.name} {load.n_done:,}" for load in loads)
         hits = ", ".join(f"{n} {kind}" for kind, n in sorted(injector.done.items()))
         return f"{time.monotonic() - start:5.0f} s  {done} done; {hits}"
@@ -128,7 +128,7 @@ def run(*, seed: int, n_tasks: int, minutes: float, mpi: tuple[str, str], say: C
         while sum(load.n_submitted for load in loads) < n_tasks if n_tasks else time.monotonic() - start < 60 * minutes:
             time.sleep(0.05)
             if time.monotonic() >= tell_at:
-                say(told())
+                say(reported())
                 tell_at += TELL_EVERY_S
     except KeyboardInterrupt:
         say("interrupted: no more tasks; the verdict on those there were follows")
@@ -138,7 +138,7 @@ def run(*, seed: int, n_tasks: int, minutes: float, mpi: tuple[str, str], say: C
         injector.stop()
     for load in loads:
         load.wait(ANSWER_WITHIN_S)
-    say(told())
+    say(reported())
     bad = [] if loads[0].n_done and loads[1].n_done else ["nothing was done"]
     answered = [load.n_done == load.n_submitted for load in loads]
     for each in (with_parsl, pool):

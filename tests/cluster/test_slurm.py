@@ -107,8 +107,8 @@ def test_each_worker_knows_its_place_on_its_node_and_so_does_one_that_replaces_i
         (manager,) = executor.connected_managers()
     nodes = sorted(manager["hosts"])
     for found in (before, after):
-        told = sorted((p["host"], p["RANK"], p["COUNT"], p["CUDA_VISIBLE_DEVICES"], p["BLOCK_ID"]) for p in found)
-        assert told == [(node, str(i), "2", str(i), "0") for node in nodes for i in range(2)]
+        reported = sorted((p["host"], p["RANK"], p["COUNT"], p["CUDA_VISIBLE_DEVICES"], p["BLOCK_ID"]) for p in found)
+        assert reported == [(node, str(i), "2", str(i), "0") for node in nodes for i in range(2)]
         for node in nodes:
             cores = [set(p["cores"]) for p in found if p["host"] == node]
             assert cores[0].isdisjoint(cores[1])
@@ -186,7 +186,7 @@ def test_without_retries_what_a_lost_block_had_fails_with_manager_lost(mpi: str,
         futures = [python_app(wait_for)(go) for _ in range(4)]
         eventually(lambda: sum(m["tasks"] for m in executor.connected_managers()) == 4, "each worker has a task")
         scancel(executor, "1")
-        eventually(lambda: sum(f.done() for f in futures) == 2, "the block's tasks are told of", 30)
+        eventually(lambda: sum(f.done() for f in futures) == 2, "the block's tasks are answered", 30)
         go.touch()
         failures = [f.exception() for f in futures if f.exception()]
         assert [type(e).__mro__[1] for e in failures] == [ManagerLost] * 2

@@ -1,4 +1,4 @@
-"""Row 21: what was answered already, or was never asked, is counted, told and dropped: no future is set twice."""
+"""Row 21: a second answer, or one to no question, is counted, logged and dropped. No future is set twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block that is lost (row 7) or given up (9), that its scheduler will end (13), that is told to end (14)."""
+"""A block is lost (row 7) or given up (9), is ended by its scheduler (13), or gets a signal (14)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_pool_whose_node_comes_back_goes_on(mpi: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.row(7)
-def test_with_parsl_a_lost_block_is_told_and_its_apps_run_again_with_retries(
+def test_with_parsl_a_lost_block_is_reported_and_its_apps_run_again_with_retries(
     mpi: str, tmp_path: Path, took: Took
 ) -> None:
     seen: list[BaseException] = []
@@ -195,7 +195,7 @@ def test_draining_waits_for_a_rank_that_works_while_another_is_idle(mpi: str, tm
         eventually(lambda: not executor.connected_managers(), "it has ended")
 
 
-# ---- row 14: it is told to end
+# ---- row 14: it gets a signal
 
 
 @pytest.mark.row(14)

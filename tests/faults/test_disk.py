@@ -18,7 +18,7 @@ from xse.launch.scratch import make_scratch
 pytestmark = pytest.mark.row(18)
 
 
-def test_a_disk_that_fills_up_while_tasks_run_stops_the_logs_and_is_told_once_by_each_writer(
+def test_a_disk_that_fills_up_while_tasks_run_stops_the_logs_and_is_reported_once_by_each_writer(
     mpi: str, mount: Callable[..., Path], capfd: pytest.CaptureFixture[str], took: Took
 ) -> None:
     disk = mount("tmpfs", "-o", "size=1m")
@@ -28,20 +28,20 @@ def test_a_disk_that_fills_up_while_tasks_run_stops_the_logs_and_is_told_once_by
         capfd.readouterr()
         said = [0]
 
-        def told() -> int:
+        def reported() -> int:
             said[0] += capfd.readouterr().err.count("No space left on device")
             return said[0]
 
         fill(disk)
-        with took("told"):
+        with took("reported"):
             assert list(pool.map(sample.double, range(1000))) == [2 * i for i in range(1000)]
-            eventually(told, "somebody who logs tells of it")
+            eventually(reported, "somebody who logs tells of it")
         assert list(pool.map(sample.double, range(2000))) == [2 * i for i in range(2000)]
         with PoolExecutor(1, log_dir=str(disk)) as another:  # and one that finds it full
             assert another.submit(sample.double, 4).result(60) == 8
-        eventually(lambda: told() >= 2, "both pools' ranks 0 tell of it", seen=told)
+        eventually(lambda: reported() >= 2, "both pools' ranks 0 tell of it", seen=reported)
     out, err = capfd.readouterr()
-    assert told() + err.count("No space left on device") <= 4  # two pools, each an interchange and a rank 0
+    assert reported() + err.count("No space left on device") <= 4  # two pools, each an interchange and a rank 0
     assert "Traceback" not in out + err
 
 
@@ -61,7 +61,7 @@ def test_a_log_directory_that_cannot_be_written_costs_the_logs_alone(
     assert said.count("log_not_written") == 1
 
 
-def test_a_run_directory_on_a_full_disk_is_told_in_a_sentence(any_mpi: str, tmp_path: Path) -> None:
+def test_a_run_directory_on_a_full_disk_is_reported_in_a_sentence(any_mpi: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     executor = ExtremeScaleExecutor()
     executor.run_dir = str(tmp_path / "file" / "runs")
@@ -113,19 +113,19 @@ def test_a_directory_for_what_is_temporary_that_is_full_is_passed_over(
     assert [path.name for path in disk.iterdir()] == ["full"]
 
 
-def test_a_connect_file_on_a_full_disk_is_told_in_a_sentence(any_mpi: str, mount: Callable[..., Path]) -> None:
+def test_a_connect_file_on_a_full_disk_is_reported_in_a_sentence(any_mpi: str, mount: Callable[..., Path]) -> None:
     disk = mount("tmpfs", "-o", "size=64k")
     fill(disk)
-    told = rf"cannot be launched: the connect file {disk}/.* cannot be written \(No space left on device\): its"
+    reported = rf"cannot be launched: the connect file {disk}/.* cannot be written \(No space left on device\): its"
     with (
         PoolExecutor(1, address="127.0.0.1", run_dir=str(disk)) as pool,
-        pytest.raises(LaunchError, match=told) as caught,
+        pytest.raises(LaunchError, match=reported) as caught,
     ):
         pool.submit(sample.double, 4).result(60)
     assert "\n" not in str(caught.value)
 
 
-def test_no_directory_that_takes_sockets_is_told_in_a_sentence(
+def test_no_directory_that_takes_sockets_is_reported_in_a_sentence(
     mount: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_sockets = mount("bpf")

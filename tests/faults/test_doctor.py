@@ -45,7 +45,7 @@ def options(arguments: dict[str, Any]) -> list[str]:
     return found
 
 
-def told_by_executor(fault: Fault) -> str:
+def reported_by_executor(fault: Fault) -> str:
     with (
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(XseError) as caught,
@@ -153,7 +153,7 @@ def assert_both_say_it(fault: Fault) -> None:
     command = [*COMMAND, *options(fault.arguments)]
     done = subprocess.run(command, env={**os.environ, **fault.environment}, capture_output=True, text=True, timeout=60)
     (wrong,) = wrong_in(done.stdout)
-    assert same(wrong) == same(f"wrong    {fault.check:<11} {told_by_executor(fault)}")
+    assert same(wrong) == same(f"wrong    {fault.check:<11} {reported_by_executor(fault)}")
     assert done.stdout.endswith("1 check says 'wrong'.\n")
     assert "Traceback" not in done.stderr
     assert done.returncode == 1

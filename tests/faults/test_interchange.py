@@ -23,7 +23,7 @@ pytestmark = pytest.mark.row(10)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_every_open_future_is_told_how_it_ended_and_the_last_lines_of_its_log_and_nothing_is_left(
+def test_every_open_future_is_reported_how_it_ended_and_the_last_lines_of_its_log_and_nothing_is_left(
     mpi: str, number: signal.Signals, tmp_path: Path, took: Took
 ) -> None:
     before = {p.pid for p in ours()}
@@ -59,7 +59,9 @@ sys.exit(program.main())
 """
 
 
-def test_its_exit_code_is_told_and_a_pool_that_came_by_tcp_ends_itself(mpi: str, tmp_path: Path, took: Took) -> None:
+def test_its_exit_code_is_reported_and_a_pool_that_came_by_tcp_ends_itself(
+    mpi: str, tmp_path: Path, took: Took
+) -> None:
     world = ByHand(tmp_path, interchange_launch_cmd=[sys.executable, "-c", MORTAL, str(tmp_path / "die")])
     world.start_pool()
     future = world.executor.submit(wait_for, {}, tmp_path / "go")

@@ -151,8 +151,8 @@ def test_no_worker_has_a_secret_in_its_memory(mpi: str, tmp_path: Path) -> None:
         secret = world.fields()["secret_key"]
         canary = f"nowhere else: {os.urandom(8).hex()}"
         asked = [codecs.encode(text, "rot13") for text in (secret, sys.executable, canary)]
-        has_secret, has_what_it_was_told = world.executor.submit(memory_has, {}, asked).result(60)
-        assert has_what_it_was_told  # by the same file
+        has_secret, has_what_it_was_reported = world.executor.submit(memory_has, {}, asked).result(60)
+        assert has_what_it_was_reported  # by the same file
         assert not has_secret
         assert secret in connect.read_text()
     finally:

@@ -32,7 +32,7 @@ def pool(mpi: str) -> Iterator[PoolExecutor]:
 
 
 @pytest.mark.row(4)
-def test_a_task_out_of_time_is_told_and_the_next_one_runs_in_a_new_worker(
+def test_a_task_out_of_time_is_reported_and_the_next_one_runs_in_a_new_worker(
     pool: PoolExecutor, tmp_path: Path, took: Took
 ) -> None:
     before = pool.submit(os.getpid).result(20)
@@ -73,7 +73,7 @@ def test_a_map_with_a_timeout_raises_at_the_place_of_the_task_that_is_late(pool:
 
 
 @pytest.mark.row(4)
-def test_an_app_out_of_time_is_told_and_the_next_one_runs(mpi: str, tmp_path: Path, took: Took) -> None:
+def test_an_app_out_of_time_is_reported_and_the_next_one_runs(mpi: str, tmp_path: Path, took: Took) -> None:
     @python_app
     def sleep(seconds: float, parsl_resource_specification: dict[str, Any]) -> float:
         import time

@@ -48,7 +48,7 @@ def test_a_gibibyte_passes_each_way(mpi: str) -> None:
 
 
 @pytest.mark.row(19)
-def test_more_than_a_message_may_carry_is_told_with_size_and_limit_and_the_next_task_runs(
+def test_more_than_a_message_may_carry_is_reported_with_size_and_limit_and_the_next_task_runs(
     any_mpi: str, took: Took
 ) -> None:
     needs(8)

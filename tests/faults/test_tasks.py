@@ -61,7 +61,7 @@ def test_what_a_task_raises_is_raised_here_with_the_remote_traceback(pool: PoolE
 
 @pytest.mark.row(2)
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("task", "reported"),
     [
         ((functools.partial(len, sample.Unpicklable()),), r"the function partial of len cannot be pickled: .*not me"),
         ((len, sample.Unpicklable()), r"an argument of len cannot be pickled: .*not me"),
@@ -74,10 +74,10 @@ def test_what_a_task_raises_is_raised_here_with_the_remote_traceback(pool: PoolE
     ids=["function", "argument", "function there", "argument there", "result", "result here", "exception"],
 )
 def test_what_cannot_be_pickled_or_unpickled_fails_its_task_alone_and_is_named(
-    pool: PoolExecutor, task: Any, told: str, took: Took
+    pool: PoolExecutor, task: Any, reported: str, took: Took
 ) -> None:
     before = pool.submit(sample.double, 1)
-    with took("SerializationError"), pytest.raises(SerializationError, match=told):
+    with took("SerializationError"), pytest.raises(SerializationError, match=reported):
         pool.submit(*task).result(20)
     assert before.result(20) == 2
 
@@ -88,13 +88,13 @@ def test_what_an_app_cannot_send_or_read_is_named_by_parsls_own_errors_and_the_n
 ) -> None:
     with loaded(tmp_path):
         pid = python_app(os.getpid)().result()
-        for told, error, app, *arguments in (
+        for reported, error, app, *arguments in (
             ("len or its arguments cannot be serialized: .*not me", ParslSerializationError, len, sample.Unpicklable()),
             ("the arguments of repr cannot be read .*Unreadable", ParslDeserializationError, repr, sample.Unreadable()),
             ("the result of .*, Unpicklable, cannot be .*not me", ParslSerializationError, sample.Unpicklable),
             ("a result cannot be read here: .*an Unreadable", ParslDeserializationError, sample.Unreadable),
         ):
-            with pytest.raises(error, match=told) as caught:
+            with pytest.raises(error, match=reported) as caught:
                 python_app(app)(*arguments).result()
             assert isinstance(caught.value, SerializationError)
         assert python_app(os.getpid)().result() == pid

@@ -132,12 +132,12 @@ def test_zeromq_without_the_right_key_gets_no_word_in(
     sock.close()
     eventually(lambda: by_hand.lines("peer_refused"), "a line in the log")
     others.go_on()
-    told_once(by_hand)
+    reported_once(by_hand)
     assert not by_hand.lines("message_bad")
     assert len(by_hand.lines("block_down")) == 0
 
 
-def told_once(world: ByHand) -> None:
+def reported_once(world: ByHand) -> None:
     """A client of ZeroMQ's comes again and again, and may be turned away for one reason now and another then."""
     reasons = [line.partition("reason=")[2] for line in world.lines("peer_refused")]
     assert reasons
@@ -324,7 +324,7 @@ def test_frames_of_nonsense_with_the_right_key_end_their_own_connection_alone(
         start=1,
     ):
         sock = by_hand.friend(context)
-        with took("who talks nonsense is told to stop"):
+        with took("who talks nonsense gets STOP"):
             for _ in range(100):
                 sock.send_multipart(frames)
             assert sock.poll(20_000)
@@ -376,11 +376,11 @@ def test_ten_thousand_connections_that_say_nothing_keep_nobody_out(by_hand: ByHa
         crowd.end()
     others.go_on()
 
-    def told() -> int:
+    def reported() -> int:
         counted = re.findall(r"peers_refused more=(\d+)", by_hand.log.read_text())
         return len(by_hand.lines("peer_refused")) + sum(map(int, counted))
 
-    eventually(lambda: told() == CROWD, "all of them are told", 40, told)
+    eventually(lambda: reported() == CROWD, "all of them are logged", 40, reported)
     assert len(by_hand.lines("peer_refused")) < CROWD / 100
 
 

@@ -25,14 +25,14 @@ sys.exit(program.main())
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "reported"),
     [
         ("xse_version", "xse-pool is version {xse}, and the executor's xse is 9.9.9: install the same in both places"),
         ("python_version", "the block runs Python {python}, and the executor 9.9.9: both must be of one minor version"),
     ],
 )
-def test_a_block_of_another_version_is_refused_and_told_both(
-    mpi: str, tmp_path: Path, field: str, told: str, took: Took
+def test_a_block_of_another_version_is_refused_and_reported_both(
+    mpi: str, tmp_path: Path, field: str, reported: str, took: Took
 ) -> None:
     from xse.version import VERSION
 
@@ -42,7 +42,7 @@ def test_a_block_of_another_version_is_refused_and_told_both(
         with took("from its launch to its end"):
             pool = world.spawn_pool(stderr=subprocess.PIPE)
             _, said = pool.communicate(timeout=60)
-        reason = told.format(xse=VERSION, python=".".join(map(str, sys.version_info[:3])))
+        reason = reported.format(xse=VERSION, python=".".join(map(str, sys.version_info[:3])))
         assert pool.returncode != 0
         assert reason in said.decode()
         eventually(lambda: world.lines("block_refused", reason), "a line in the log", seen=world.log.read_text)

@@ -51,9 +51,9 @@ def test_a_task_that_ends_its_worker_costs_itself_alone(pool: PoolExecutor, how:
         after = [pool.submit(sample.double, i) for i in range(50)]
         with pytest.raises(WorkerLost) as caught:
             lost.result(20)
-    told = caught.value
-    assert (told.signal, told.exit_code) == (expected_signal, expected_code)
-    assert (told.host, told.rank, told.pid) == (os.uname().nodename, 0, pid)
+    reported = caught.value
+    assert (reported.signal, reported.exit_code) == (expected_signal, expected_code)
+    assert (reported.host, reported.rank, reported.pid) == (os.uname().nodename, 0, pid)
     assert [f.result(20) for f in before + after] == [2 * i for i in range(50)] * 2
     assert pool.submit(os.getpid).result(20) != pid
 
@@ -66,9 +66,9 @@ def test_a_worker_of_another_rank_that_is_killed_costs_what_it_ran(mpi: str, tmp
         with took("WorkerLost"):
             os.kill(victim.pid, signal.SIGKILL)
             (lost,), (other,) = wait(running, 20, FIRST_COMPLETED)
-        told = lost.exception()
-        assert isinstance(told, WorkerLost)
-        assert (told.signal, told.rank, told.pid) == (signal.SIGKILL, 1, victim.pid)
+        reported = lost.exception()
+        assert isinstance(reported, WorkerLost)
+        assert (reported.signal, reported.rank, reported.pid) == (signal.SIGKILL, 1, victim.pid)
         assert [f.result(20) for f in waiting] == [2 * i for i in range(50)]
         (tmp_path / "go").touch()
         assert other.result(20)
@@ -114,7 +114,7 @@ def test_a_worker_that_the_kernel_kills_for_its_memory_costs_what_it_ran(
     assert [f.result(20) for f in after] == [2 * i for i in range(50)]
 
 
-def test_the_last_words_of_a_lost_worker_are_told(pool: PoolExecutor) -> None:
+def test_the_last_words_of_a_lost_worker_are_reported(pool: PoolExecutor) -> None:
     def speak_and_die() -> None:
         for line in ("first", "I saw it coming"):
             os.write(2, f"{line}\n".encode())
@@ -126,7 +126,7 @@ def test_the_last_words_of_a_lost_worker_are_told(pool: PoolExecutor) -> None:
     assert caught.value.stderr.endswith("first\nI saw it coming\n")
 
 
-def test_a_worker_lost_in_a_chunk_is_told_and_the_next_map_works(pool: PoolExecutor) -> None:
+def test_a_worker_lost_in_a_chunk_is_reported_and_the_next_map_works(pool: PoolExecutor) -> None:
     with pytest.raises(WorkerLost):
         list(pool.map(os._exit, [3], chunksize="auto"))
     assert list(pool.map(sample.double, [1, 2], chunksize="auto")) == [2, 4]

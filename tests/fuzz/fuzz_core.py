@@ -44,9 +44,9 @@ class World:
                 length = sum(map(len, effect.payload))
                 message = wire.decode(effect.head, length)  # whatever came, what leaves is right
                 if isinstance(effect, core.ToClient) and isinstance(message, wire.Results):
-                    self.told(message)
+                    self.reported(message)
 
-    def told(self, results: wire.Results) -> None:
+    def reported(self, results: wire.Results) -> None:
         for task_id in results.ids:
             assert 100 <= task_id < self.next_id, f"{task_id} was never submitted"
             assert task_id not in self.answered, f"{task_id} is answered twice"

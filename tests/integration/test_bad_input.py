@@ -1,4 +1,4 @@
-"""Arguments that a user may get wrong are told in one sentence."""
+"""Wrong arguments raise an error of one sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from xse import ExtremeScaleExecutor, LaunchError, OptionError, PoolExecutor
         ({"launch_cmd": "mpiexec 'n01"}, "is no command line: No closing quotation"),
     ],
 )
-def test_a_wrong_argument_of_pool_executor_is_told(mpi: str, arguments: dict[str, Any], expected: str) -> None:
+def test_a_wrong_argument_of_pool_executor_is_reported(mpi: str, arguments: dict[str, Any], expected: str) -> None:
     with pytest.raises((TypeError, OptionError, LaunchError)) as caught:
         PoolExecutor(**arguments)
     assert expected in str(caught.value)
@@ -51,7 +51,7 @@ def test_a_wrong_argument_of_pool_executor_is_told(mpi: str, arguments: dict[str
         ({"prefetch_capacity": -1}, "prefetch_capacity=-1 must be at least 0"),
     ],
 )
-def test_a_wrong_value_of_the_parsl_executor_is_told(arguments: dict[str, Any], expected: str) -> None:
+def test_a_wrong_value_of_the_parsl_executor_is_reported(arguments: dict[str, Any], expected: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011, any ValueError with these words
         ExtremeScaleExecutor(**arguments)
     assert expected in str(caught.value)
@@ -60,7 +60,7 @@ def test_a_wrong_value_of_the_parsl_executor_is_told(arguments: dict[str, Any], 
 @pytest.mark.parametrize(
     "arguments", [{"label": 5}, {"ranks_per_node": "2"}, {"worker_ports": [1, 2]}, {"provider": 3}]
 )
-def test_a_wrong_type_of_the_parsl_executor_is_told(arguments: dict[str, Any]) -> None:
+def test_a_wrong_type_of_the_parsl_executor_is_reported(arguments: dict[str, Any]) -> None:
     with pytest.raises(Exception, match=next(iter(arguments))) as caught:
         ExtremeScaleExecutor(**arguments)
     assert type(caught.value).__name__ == "TypeCheckError"

@@ -30,13 +30,13 @@ def test_a_task_is_answered_in_a_pool_that_it_starts(mpi: str) -> None:
     lines = doctor()
     pool = launch.find_pool()
     assert f"ok       xse-pool    {pool.version} for {pool.mpi}, {pool.path}" in lines
-    told = rf"ok       a task      was answered on {os.uname().nodename} in [0-9.]+ s, .* a unix socket"
-    assert re.fullmatch(told, lines[-2])
+    reported = rf"ok       a task      was answered on {os.uname().nodename} in [0-9.]+ s, .* a unix socket"
+    assert re.fullmatch(reported, lines[-2])
 
 
 def test_with_an_address_its_pool_comes_by_encrypted_tcp(mpi: str, tmp_path: Path) -> None:
     lines = doctor("--address", "127.0.0.1", "--run-dir", str(tmp_path))
-    assert lines[-2].endswith("its pool came by encrypted TCP at 127.0.0.1")
+    assert lines[-2].endswith("its block connected by encrypted TCP at 127.0.0.1")
     assert not list(tmp_path.iterdir())
 
 
@@ -52,7 +52,7 @@ def test_without_a_run_it_only_looks(any_mpi: str) -> None:
     assert doctor("--no-run")[-2] == "-        a task      not run (--no-run)"
 
 
-def test_parsls_version_and_the_addresses_of_the_host_are_told(any_mpi: str) -> None:
+def test_parsls_version_and_the_addresses_of_the_host_are_reported(any_mpi: str) -> None:
     lines = doctor("--no-run")
     assert any(re.fullmatch(r"ok       Parsl       [0-9.]+", line) for line in lines)
     assert any(re.match(r"\S+ +addresses +\S", line) for line in lines)

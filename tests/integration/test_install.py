@@ -63,8 +63,8 @@ def test_a_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> No
     file, result = run([str(python), "-c", SCRIPT], tmp_path).split("|")
     assert Path(file).is_relative_to(environment)
     assert result == "[1, 1, 2, 6, 24, 120]"
-    told = run([str(environment / "bin" / "xse-pool"), "--version"], tmp_path)
-    assert told.splitlines()[0] == f"xse-pool {VERSION}"
+    reported = run([str(environment / "bin" / "xse-pool"), "--version"], tmp_path)
+    assert reported.splitlines()[0] == f"xse-pool {VERSION}"
     assert run([str(environment / "bin" / "xse"), "--version"], tmp_path) == f"xse {VERSION}"
     assert run([str(environment / "bin" / "xse"), "doctor"], tmp_path).endswith("nothing is wrong.")
 

@@ -63,7 +63,7 @@ def test_every_argument_of_todays_htex_is_taken() -> None:
     assert set(signature_of(HighThroughputExecutor)) <= set(signature_of(ExtremeScaleExecutor))
 
 
-def test_every_argument_is_kept_under_its_own_name_and_told_by_repr_and_usage() -> None:
+def test_every_argument_is_kept_under_its_own_name_and_shown_by_repr_and_usage() -> None:
     given: dict[str, Any] = {
         "label": "x",
         "worker_ports": (50001, 50002),
@@ -166,13 +166,13 @@ def test_prefetch_capacity_caps_what_a_block_holds(mpi: str, tmp_path: Path) -> 
     assert most <= 4
 
 
-def test_the_block_error_handler_is_told_of_blocks_that_fail(mpi: str, tmp_path: Path) -> None:
-    told: list[Any] = []
+def test_the_block_error_handler_is_called_for_blocks_that_fail(mpi: str, tmp_path: Path) -> None:
+    reported: list[Any] = []
     executor = ExtremeScaleExecutor(
-        launch_cmd="exit 7", block_error_handler=lambda executor, status: told.append(dict(status))
+        launch_cmd="exit 7", block_error_handler=lambda executor, status: reported.append(dict(status))
     )
     with parsl.load(Config(executors=[executor], run_dir=str(tmp_path), strategy_period=0.1)):
-        eventually(lambda: any(s.state == JobState.MISSING for t in told for s in t.values()), "it is told")
+        eventually(lambda: any(s.state == JobState.MISSING for t in reported for s in t.values()), "it is reported")
 
 
 # ---- methods and attributes

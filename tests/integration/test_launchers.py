@@ -42,7 +42,7 @@ def test_words_of_the_users_are_added_to_the_line(name: str, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("name", STAND_INS)
-def test_ranks_that_are_each_alone_are_told_in_one_sentence_with_a_remedy(
+def test_ranks_that_are_each_alone_are_reported_in_one_sentence_with_a_remedy(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site(name, tmp_path, monkeypatch)

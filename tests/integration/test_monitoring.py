@@ -70,13 +70,13 @@ def test_states_and_resources_of_tasks_come_from_the_workers(database: Path) -> 
     assert resources >= 4
 
 
-def test_the_node_is_told_when_it_comes_and_when_it_goes(database: Path) -> None:
+def test_the_node_is_reported_when_it_comes_and_when_it_goes(database: Path) -> None:
     found = rows(database, "select hostname, block_id, worker_count, active, cpu_count, python_v from node order by id")
     assert [row[:4] for row in found] == [(os.uname().nodename, "0", 2, 1), (os.uname().nodename, "0", 2, 0)]
     assert all(row[4] >= 1 and row[5].startswith("3.") for row in found)
 
 
-def test_the_block_is_told_with_its_states(database: Path) -> None:
+def test_the_block_is_reported_with_its_states(database: Path) -> None:
     states = [state for (state,) in rows(database, "select status from block where block_id = '0' order by rowid")]
     assert states[0] in ("PENDING", "RUNNING")
     assert states[-1] in ("CANCELLED", "SCALED_IN", "COMPLETED")

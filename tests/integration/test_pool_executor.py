@@ -261,7 +261,7 @@ def test_a_lower_priority_number_goes_first(mpi: str, tmp_path: Path) -> None:
         ({"priority": 2**31}, "priority=2147483648"),
     ],
 )
-def test_options_that_cannot_be_are_told(pool: PoolExecutor, options: dict[str, Any], expected: str) -> None:
+def test_options_that_cannot_be_are_reported(pool: PoolExecutor, options: dict[str, Any], expected: str) -> None:
     with pytest.raises(OptionError, match=expected):
         pool.with_options(**options)
 
@@ -386,7 +386,7 @@ def status_of(executor: PoolExecutor) -> commands.StatusReply:
     return reply
 
 
-def test_a_child_of_a_task_ends_when_it_is_told_to(mpi: str) -> None:
+def test_a_child_of_a_task_ends_when_it_is_asked_to(mpi: str) -> None:
     with PoolExecutor(1) as executor:
         assert executor.submit(terminate_a_child).result(20) == -signal.SIGTERM
 

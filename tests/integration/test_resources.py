@@ -1,4 +1,4 @@
-"""What a worker is given of its node, and what it is told about its place; and so for one that replaces it."""
+"""Which part of its node a worker gets, and how it learns its place. The same for a worker that replaces another."""
 
 from __future__ import annotations
 

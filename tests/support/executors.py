@@ -1,4 +1,4 @@
-"""ExtremeScaleExecutors with real blocks on this host, of one worker each unless told otherwise."""
+"""ExtremeScaleExecutors with real blocks on this host, of one worker each by default."""
 
 from __future__ import annotations
 

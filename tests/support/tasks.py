@@ -52,16 +52,16 @@ def meet(place: Path, n: int) -> Where:
 
 
 def place(meeting: Path, n: int) -> dict[str, Any]:
-    """What this worker was given and told of its place. Holds it until n have come, so that each tells once."""
+    """The place of this worker in its node. Waits until n tasks run, so that each worker answers once."""
     names = ("RANK", "COUNT", "POOL_ID", "BLOCK_ID")
-    told: dict[str, Any] = {name: os.environ[f"PARSL_WORKER_{name}"] for name in names}
+    reported: dict[str, Any] = {name: os.environ[f"PARSL_WORKER_{name}"] for name in names}
     for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "OMP_NUM_THREADS"):
-        told[name] = os.environ.get(name)
-    told["host"] = os.uname().nodename
-    told["cores"] = sorted(os.sched_getaffinity(0))
-    told["cwd"] = os.getcwd()
+        reported[name] = os.environ.get(name)
+    reported["host"] = os.uname().nodename
+    reported["cores"] = sorted(os.sched_getaffinity(0))
+    reported["cwd"] = os.getcwd()
     meet(meeting, n)
-    return told
+    return reported
 
 
 def exit_now() -> None:

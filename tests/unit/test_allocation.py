@@ -68,7 +68,7 @@ def test_hosts_are_a_list_or_a_host_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "reported"),
     [
         ("a,b", "is read as the path of a host file"),
         ([], "names no host"),
@@ -77,8 +77,8 @@ def test_hosts_are_a_list_or_a_host_file(tmp_path: Path) -> None:
         ([3], "must be a list of names"),
     ],
 )
-def test_hosts_that_are_none_are_told(value: object, told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_hosts_that_are_none_are_reported(value: object, reported: str) -> None:
+    with pytest.raises(OptionError, match=reported):
         hosts_of(value)  # type: ignore[arg-type]
 
 

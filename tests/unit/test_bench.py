@@ -158,8 +158,8 @@ def test_a_peer_that_failed_is_named_with_the_reason() -> None:
 
 
 def test_a_table_tells_on_what_it_was_measured() -> None:
-    told = table.about(ABOUT)
-    assert all(word in told for word in ("commit", "cpu", "mpi", "xse 1.0", "3 turns,"))
+    reported = table.about(ABOUT)
+    assert all(word in reported for word in ("commit", "cpu", "mpi", "xse 1.0", "3 turns,"))
     assert "1 turn, in short," in table.about({**ABOUT, "repeats": 1, "size": 0.25})
 
 

@@ -228,7 +228,7 @@ def test_an_iterable_that_raises_does_so_at_its_place() -> None:
         next(results)
 
 
-def test_an_argument_that_cannot_be_pickled_is_told_at_its_place() -> None:
+def test_an_argument_that_cannot_be_pickled_is_reported_at_its_place() -> None:
     results = Workers(sample.double).map(iter([1, sample.Unpicklable()]))
     assert next(results) == 2
     with pytest.raises(SerializationError, match="argument of double"):

@@ -92,14 +92,14 @@ class World:
         return [i for m in self.blocks.get(block, []) if isinstance(m, wire.Tasks) for i in m.ids]
 
     def answered(self) -> dict[int, int]:
-        """Status of each id that the client was told; fails when one was told twice."""
-        told: dict[int, int] = {}
+        """The status of each id that was answered to the client. Fails if one was answered twice."""
+        reported: dict[int, int] = {}
         for message in self.client:
             if isinstance(message, wire.Results):
                 for task_id, status in zip(message.ids, message.statuses, strict=True):
-                    assert task_id not in told, f"{task_id} answered twice"
-                    told[task_id] = status
-        return told
+                    assert task_id not in reported, f"{task_id} answered twice"
+                    reported[task_id] = status
+        return reported
 
     def events(self) -> list[Any]:
         pairs = zip(self.client, self.client_payloads, strict=True)
@@ -121,7 +121,7 @@ def make_results(ids: Iterable[int], status: int = 0) -> wire.Results:
 # ---- registration
 
 
-def test_a_block_is_welcomed_with_the_setup_and_the_executor_is_told() -> None:
+def test_a_block_is_welcomed_with_the_setup_and_the_executor_is_notified() -> None:
     world = World(setup=b"initialize")
     world.register("0")
     assert world.to_block("0", wire.Welcome) == [wire.Welcome(30_000, 120_000, 0, 10)]
@@ -354,7 +354,7 @@ def test_a_lost_block_answers_what_it_had_and_leaves_the_queue_alone() -> None:
     assert world.given("1") == [3, 4, 5]
 
 
-def test_a_result_of_a_lost_block_is_dropped_and_the_pool_told_to_end() -> None:
+def test_a_result_of_a_lost_block_is_dropped_and_the_block_asked_to_end() -> None:
     world = World()
     world.up("0", 1, 1)
     world.submit(1, 1)
@@ -525,7 +525,7 @@ def held_by(world: World, block: str) -> set[int]:
     return set(world.core._by_id[block].in_flight)
 
 
-def test_a_block_of_many_long_named_hosts_that_is_lost_is_told_in_short() -> None:
+def test_a_block_of_many_long_named_hosts_that_is_lost_is_reported_in_short() -> None:
     w = World()
     nodes = tuple(wire.NodeEntry(i, 1, 1, 1, 1, f"node{i:05}.of.a.cluster.somewhere.example") for i in range(4096))
     w.register("b", nodes=nodes)
@@ -534,10 +534,10 @@ def test_a_block_of_many_long_named_hosts_that_is_lost_is_told_in_short() -> Non
     w.core.on_lost("b", "its connection has ended")
     w.settle()
     assert w.answered() == dict.fromkeys(range(1, 1001), wire.Status.MANAGER_LOST)
-    told = next(p for m, p in zip(w.client, w.client_payloads, strict=True) if isinstance(m, wire.Results))
-    failure = wire.Failure.unpack(told[: len(told) // 1000])
+    reported = next(p for m, p in zip(w.client, w.client_payloads, strict=True) if isinstance(m, wire.Results))
+    failure = wire.Failure.unpack(reported[: len(reported) // 1000])
     assert failure.host.startswith("node00000.of.a.cluster.somewhere.example,node00001.")
-    assert len(told) < 1000 * 4096
+    assert len(reported) < 1000 * 4096
 
 
 @pytest.mark.parametrize("field", ["block_id", "xse_version", "python_version"])

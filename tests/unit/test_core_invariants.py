@@ -45,7 +45,7 @@ class World:
         self.lost: list[Block] = []
         self.last_id = 0
         self.n_blocks = 0
-        self.answers: dict[int, int] = {}  # what the executor was told, by id
+        self.answers: dict[int, int] = {}  # the status that was answered, by id
         self.begun: Counter[int] = Counter()
         self.killed: set[int] = set()
         self.log: list[str] = []

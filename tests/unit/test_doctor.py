@@ -18,7 +18,7 @@ from xse.version import VERSION
 
 GIB = 1 << 30
 
-#: A fact, what it is, and a part of what is told.
+#: A fact, its level, and a part of its line.
 DIAGNOSES = [
     (facts.Interpreter("3.11.7", "/v/bin/python", "1.0", "/v/xse"), Level.OK, "3.11.7, /v/bin/python; xse 1.0, /v/xse"),
     (facts.Job("Slurm", "77", "node[01-04]"), Level.OK, "within its job 77, nodes: node[01-04]"),
@@ -50,19 +50,19 @@ DIAGNOSES = [
     (
         facts.Answer("node01", 0.84, None),
         Level.OK,
-        "answered on node01 in 0.8 s, start included; its pool came by a unix",
+        "answered on node01 in 0.8 s, including the start; its block connected by a unix",
     ),
-    (facts.Answer("node01", 0.84, "10.0.0.1"), Level.OK, "its pool came by encrypted TCP at 10.0.0.1"),
+    (facts.Answer("node01", 0.84, "10.0.0.1"), Level.OK, "its block connected by encrypted TCP at 10.0.0.1"),
     (facts.Wrong("a task", "no mpiexec"), Level.WRONG, "no mpiexec"),
     (facts.LeftOut("a task", "not run"), Level.LEFT_OUT, "not run"),
 ]
 
 
-@pytest.mark.parametrize(("fact", "level", "told"), DIAGNOSES)
-def test_a_fact_is_well_or_not_and_told_in_a_line(fact: facts.Fact, level: Level, told: str) -> None:
+@pytest.mark.parametrize(("fact", "level", "reported"), DIAGNOSES)
+def test_a_fact_is_well_or_not_and_reported_in_a_line(fact: facts.Fact, level: Level, reported: str) -> None:
     line = line_of(fact)
     assert line.level is level
-    assert told in line.text
+    assert reported in line.text
     assert "\n" not in line.shown(colour=False)
     assert line.check in line.shown(colour=False)
 
@@ -122,7 +122,7 @@ def test_colours_are_for_terminals_of_who_wants_them(
 # ---- looking
 
 
-def test_a_check_that_hangs_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_hangs_is_reported_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
 
     def hang() -> facts.Fact:
@@ -192,7 +192,7 @@ def test_its_options_are_arguments_of_an_executor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ("--port-range 5", "'5' is not LOW:HIGH"),
         ("--port-range 9:5", "0 < LOW < HIGH <= 65536 is not so"),
@@ -202,13 +202,13 @@ def test_its_options_are_arguments_of_an_executor() -> None:
         ("--no-runn", "unrecognized arguments: --no-runn"),
     ],
 )
-def test_a_wrong_option_is_told_and_the_exit_code_is_2(
-    arguments: str, told: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_option_is_reported_and_the_exit_code_is_2(
+    arguments: str, reported: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         command.main(arguments.split())
     assert caught.value.code == 2
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
 
 
 def test_its_help_tells_every_check(capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,15 +231,15 @@ def test_xse_tells_its_version_and_its_commands(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("docter", "xse: 'docter' is not an xse command. See 'xse --help'.\n\nThe most similar command is\n\tdoctor\n"),
         ("tractor-beam", "xse: 'tractor-beam' is not an xse command. See 'xse --help'.\n"),
         ("--verbose", "xse: '--verbose' is not an xse option. See 'xse --help'.\n"),
     ],
 )
-def test_an_unknown_command_is_told_with_the_one_that_was_meant(
-    name: str, told: str, capsys: pytest.CaptureFixture[str]
+def test_an_unknown_command_is_reported_with_the_one_that_was_meant(
+    name: str, reported: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert program.run([name, "--no-run"]) == 1
-    assert capsys.readouterr() == ("", told)
+    assert capsys.readouterr() == ("", reported)

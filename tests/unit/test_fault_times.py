@@ -15,7 +15,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "developers" / "faults.md").rea
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "reported"),
     [
         ([0.0213, 0.004], "4 to 21 ms"),
         ([0.003], "3 ms"),
@@ -25,8 +25,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "developers" / "faults.md").rea
         ([10.2, 10.2], "10.20 s"),
     ],
 )
-def test_a_span_is_from_the_shortest_to_the_longest(seconds: list[float], told: str) -> None:
-    assert fault_times.span(seconds) == told
+def test_a_span_is_from_the_shortest_to_the_longest(seconds: list[float], reported: str) -> None:
+    assert fault_times.span(seconds) == reported
 
 
 def entry(row: int, what: str, seconds: float, beyond: str = "") -> dict[str, object]:

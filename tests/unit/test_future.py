@@ -76,7 +76,7 @@ def test_nobody_misses_the_end_whenever_they_begin_to_wait() -> None:
 
 
 @pytest.mark.parametrize("with_a_callback", [False, True])
-def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: bool) -> None:
+def test_everybody_who_waits_is_notified_of_the_end_whatever_it_is(with_a_callback: bool) -> None:
     ends: list[Callable[[Future[Any]], object]] = [
         lambda f: finish(f, 5),
         lambda f: end(f, lambda: f.fail(KeyError())),
@@ -87,14 +87,16 @@ def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: 
         if with_a_callback:
             future.add_done_callback(lambda f: None)
         started = threading.Barrier(4)
-        told: list[Any] = []
+        reported: list[Any] = []
 
-        def wait(future: Future[Any] = future, started: threading.Barrier = started, told: list[Any] = told) -> None:
+        def wait(
+            future: Future[Any] = future, started: threading.Barrier = started, reported: list[Any] = reported
+        ) -> None:
             started.wait()
             try:
-                told.append(future.result(10))
+                reported.append(future.result(10))
             except (KeyError, concurrent.futures.CancelledError) as e:
-                told.append(type(e))
+                reported.append(type(e))
 
         threads = [threading.Thread(target=wait) for _ in range(3)]
         for thread in threads:
@@ -103,8 +105,8 @@ def test_everybody_who_waits_is_told_of_the_end_whatever_it_is(with_a_callback: 
         how(future)
         for thread in threads:
             thread.join()
-        assert len(told) == 3
-        assert len(set(told)) == 1
+        assert len(reported) == 3
+        assert len(set(reported)) == 1
 
 
 def test_callbacks_run_once_before_and_after() -> None:

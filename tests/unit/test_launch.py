@@ -41,13 +41,13 @@ def one_sentence(error: BaseException) -> str:
 # ---- xse-pool
 
 
-def test_a_missing_pool_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_pool_is_reported_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LaunchError) as caught:
         launch.find_pool(str(tmp_path / "xse-pool"))
     assert "pip install" in one_sentence(caught.value)
 
 
-def test_a_pool_that_does_not_run_is_told(tmp_path: Path) -> None:
+def test_a_pool_that_does_not_run_is_reported(tmp_path: Path) -> None:
     fake = tmp_path / "xse-pool"
     fake.write_text("#!/bin/sh\necho 'libmpi.so.12: cannot open shared object file' >&2\nexit 127\n")
     fake.chmod(0o755)
@@ -84,7 +84,7 @@ def test_an_mpiexec_of_another_mpi_is_passed_over(tmp_path: Path, monkeypatch: p
     assert launch.find_mpiexec(pool) == str(right)
 
 
-def test_no_mpiexec_is_told_with_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_mpiexec_is_reported_with_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "a/mpiexec", "mpiexec (OpenRTE) 4.1.4")
     monkeypatch.setattr(launchers, "recognise", lambda path: next(r for r in LAUNCHERS if r.name == "openmpi4"))
     monkeypatch.setenv("PATH", f"{tmp_path}/a")
@@ -225,7 +225,7 @@ def test_the_pools_own_mpiexec_is_taken_before_the_launcher_of_the_job(
     assert launch.choose("mpiexec", MPICH).program == launch.choose("auto", MPICH).program == str(mpiexec)
 
 
-def test_an_unknown_launcher_and_a_missing_one_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_launcher_and_a_missing_one_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LaunchError, match="there are auto, mpiexec, ibrun, ccc_mprun, srun, flux, jsrun, aprun"):
         launch.launcher("tractor", MPICH, launch.Layout())
     monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
@@ -295,7 +295,7 @@ def test_a_worker_of_a_pool_that_was_started_by_hand_has_nothing_of_the_launcher
     assert rank == {"HOME": "/h"}
 
 
-# ---- what pools are told
+# ---- the options of xse-pool
 
 
 def test_a_connect_file_is_private_and_holds_the_options(tmp_path: Path) -> None:

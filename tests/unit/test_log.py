@@ -24,7 +24,7 @@ def test_it_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.log", "a.log.1"}
 
 
-def test_a_disk_that_takes_nothing_is_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_takes_nothing_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     log = BoundedLog("/dev/full")
     for _ in range(10):
         log.emit(record("nobody reads this"))

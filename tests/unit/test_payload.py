@@ -129,7 +129,7 @@ def test_the_chain_of_an_exception_is_in_the_traceback() -> None:
     assert "second" in str(error.__cause__)
 
 
-def test_an_exception_that_cannot_travel_is_told_in_words() -> None:
+def test_an_exception_that_cannot_travel_is_reported_in_words() -> None:
     def fail() -> None:
         raise sample.Unloadable(1, 2)
 
@@ -159,7 +159,7 @@ def test_a_function_that_cannot_be_loaded_fails_its_task_alone() -> None:
     assert "cannot be unpickled in the worker" in str(error)
 
 
-def test_a_result_that_cannot_be_read_is_told() -> None:
+def test_a_result_that_cannot_be_read_is_reported() -> None:
     _, error = payload.load_result(Status.VALUE, b"rubbish")
     assert isinstance(error, SerializationError)
 

@@ -81,7 +81,7 @@ def test_who_is_known_is_not_cut_and_takes_no_place(connections: Connections) ->
 
 
 def test_a_descriptor_that_is_another_connection_by_now_is_left_alone(connections: Connections) -> None:
-    """libzmq closes and accepts while we read what it told of before."""
+    """libzmq closes and accepts connections while we read its earlier events."""
     pending = PendingConnections(1, ENOUGH)
     number = connections.come()
     pending.accepted(number)

@@ -25,7 +25,7 @@ def test_each_worker_has_its_cores(strategy: str, expected: list[list[int]]) -> 
     assert [place.cores_of(strategy, range(7), i, 3) for i in range(3)] == expected
 
 
-def test_what_cannot_be_is_told() -> None:
+def test_what_cannot_be_is_reported() -> None:
     with pytest.raises(ValueError, match="3 workers cannot have a core each of 2"):
         place.cores_of("block", [0, 1], 0, 3)
     with pytest.raises(ValueError, match="lists cores for 2 workers, and there are 3"):

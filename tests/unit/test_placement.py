@@ -68,7 +68,7 @@ def test_with_a_launch_cmd_the_options_say_what_is_expected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "told"),
+    ("environment", "options", "reported"),
     [
         (SLURM, {"ranks": 6}, "ranks=6 cannot be shared evenly by 4 nodes"),
         (SLURM, {"nodes": 5}, "nodes=5, and this job of Slurm has 4: ask for salloc or sbatch with --nodes=5"),
@@ -77,12 +77,12 @@ def test_with_a_launch_cmd_the_options_say_what_is_expected() -> None:
         ({}, {"hosts": ["a"], "launch_cmd": "mpiexec"}, "name the hosts in launch_cmd"),
     ],
 )
-def test_what_cannot_be_is_told(environment: dict[str, str], options: dict[str, Any], told: str) -> None:
-    with pytest.raises(OptionError, match=told):
+def test_what_cannot_be_is_reported(environment: dict[str, str], options: dict[str, Any], reported: str) -> None:
+    with pytest.raises(OptionError, match=reported):
         place(environment, **options)
 
 
-def test_a_launcher_is_told_the_hosts_that_it_does_not_find_by_itself() -> None:
+def test_a_launcher_is_reported_the_hosts_that_it_does_not_find_by_itself() -> None:
     rows = {row.name: Choice(row, "p", "") for row in LAUNCHERS}
     grid_engine = Placement(2, 1, ("a", "b"), scheduler="Grid Engine", beyond=True)
     assert grid_engine.layout(rows["hydra"]) == Layout(2, 1)
@@ -92,7 +92,7 @@ def test_a_launcher_is_told_the_hosts_that_it_does_not_find_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hosts", "n_workers", "asked", "told"),
+    ("hosts", "n_workers", "asked", "reported"),
     [
         (["a", "b"], 8, 8, None),
         (["a", "b"], 8, None, None),
@@ -102,11 +102,11 @@ def test_a_launcher_is_told_the_hosts_that_it_does_not_find_by_itself() -> None:
     ],
 )
 def test_what_came_up_is_compared_with_what_was_asked(
-    hosts: list[str], n_workers: int, asked: int | None, told: str | None
+    hosts: list[str], n_workers: int, asked: int | None, reported: str | None
 ) -> None:
     found = Placement(2, 1, ("a", "b"), scheduler="Slurm").shortfall(hosts, n_workers, asked)
-    if told is None:
+    if reported is None:
         assert found is None
     else:
         assert found is not None
-        assert re.match(told, found)
+        assert re.match(reported, found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xse.interchange.tcp.refusals import WINDOW_S, Refusals
 
 
-def test_the_first_of_a_kind_is_told_at_once_and_others_are_counted_until_the_window_is_over() -> None:
+def test_the_first_of_a_kind_is_reported_at_once_and_others_are_counted_until_the_window_is_over() -> None:
     refusals = Refusals()
     assert refusals.note(0.0, "10.0.0.1", "no key") == ["peer_refused from=10.0.0.1 reason='no key'"]
     for i in range(999):
@@ -24,7 +24,7 @@ def test_a_new_window_tells_anew_and_nothing_is_kept_of_the_old_one() -> None:
     assert refusals.rest() == []
 
 
-def test_what_was_counted_is_told_at_the_end() -> None:
+def test_what_was_counted_is_reported_at_the_end() -> None:
     refusals = Refusals()
     refusals.note(0.0, "10.0.0.1", "no key")
     refusals.note(0.0, "10.0.0.1", "no key")

@@ -83,7 +83,7 @@ def test_where_there_is_no_room_there_is_no_segment(tmp_path: Path) -> None:
     assert payload.reference_arguments(len, (bytes(LARGE),), {}, LARGE, shared) is None
 
 
-def test_a_segment_that_is_gone_is_told_by_who_loads_it(shared: Segments, tmp_path: Path) -> None:
+def test_a_segment_that_is_gone_is_reported_by_who_loads_it(shared: Segments, tmp_path: Path) -> None:
     reference = shared.put([pickle.dumps(7)])
     assert reference
     data = pickle.dumps(reference, 2)

@@ -1,4 +1,4 @@
-"""The Python stream: messages pass whole and in order whatever the socket does, and rubbish is told from a message."""
+"""The Python stream: messages pass whole and in order whatever the socket does, and rubbish is refused."""
 
 from __future__ import annotations
 

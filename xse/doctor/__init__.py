@@ -1,4 +1,5 @@
-"""``xse doctor``: what an executor would find on this host.
+"""``xse doctor``: checks whether an executor can run on this host.
 
-``look`` finds it, ``facts`` is what it may be, ``diagnosis`` says what of it is well and what is wrong.
+Start reading in ``look.py``, which makes the checks. Each gives a fact of ``facts.py``; ``diagnosis.py`` turns a fact
+into a line that says what is right, what is wrong, and what to do.
 """

@@ -1,4 +1,4 @@
-"""What a fact means: a line for people, and whether it is well. No host is looked at here."""
+"""The meaning of each fact: its level and a line of text. Pure: looks at no host."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from xse.doctor import facts
 from xse.version import mismatch
 
-LEAST_SCRATCH = 1 << 20  # bytes; connect files take some hundred, logs take what there is
-LEAST_MEMORY = 64 << 20  # bytes; MPI takes some there, too
-OF_A_RANK = 64  # descriptors, beside its workers'
-OF_A_WORKER = 2  # in its rank
-LEAST_BLOCKS = 256  # an executor that can have so many does not complain
+LEAST_SCRATCH = 1 << 20  # bytes; a connect file takes some hundred
+LEAST_MEMORY = 64 << 20  # bytes; MPI uses some of it as well
+OF_A_RANK = 64  # descriptors of a rank, without those for its workers
+OF_A_WORKER = 2  # descriptors that a rank has for each worker
+LEAST_BLOCKS = 256  # the limit of descriptors should allow so many blocks
 
-_INDENT = " " * 21  # of what goes on in a second line
+_INDENT = " " * 21  # of continued lines
 
 
 class Level(enum.Enum):
@@ -31,14 +31,14 @@ _COLOURS = {Level.OK: "32", Level.WARNING: "33", Level.WRONG: "1;31", Level.LEFT
 
 @dataclass(frozen=True)
 class Line:
-    """What is told of a check."""
+    """The result of one check."""
 
     level: Level
     check: str
     text: str
 
     def shown(self, colour: bool) -> str:
-        """As it is printed."""
+        """The line as it is printed, with terminal colours if ``colour``."""
         level = f"{self.level.value:<8}"
         if colour:
             level = f"\x1b[{_COLOURS[self.level]}m{level}\x1b[0m"
@@ -46,12 +46,12 @@ class Line:
 
 
 def exit_code(lines: Iterable[Line]) -> int:
-    """0: nothing is wrong."""
+    """0 if nothing is wrong, else 1."""
     return int(any(line.level is Level.WRONG for line in lines))
 
 
 def summary(lines: Iterable[Line]) -> str:
-    """The last line."""
+    """The last line of the output: how many checks are wrong or warn."""
     levels = [line.level for line in lines]
     counts = [
         f"{n} {'check says' if n == 1 else 'checks say'} {level.value!r}"
@@ -62,7 +62,7 @@ def summary(lines: Iterable[Line]) -> str:
 
 
 def line_of(fact: facts.Fact) -> Line:
-    """What is told of this."""
+    """The line for a fact."""
     match fact:
         case facts.Interpreter():
             return Line(Level.OK, "Python", f"{fact.python}, {fact.executable}; xse {fact.xse}, {fact.directory}")
@@ -85,12 +85,13 @@ def line_of(fact: facts.Fact) -> Line:
         case facts.Addresses():
             return _of_addresses(fact)
         case facts.Parsl():
-            told = fact.version or "not installed; ExtremeScaleExecutor needs it: pip install 'xse[parsl]'"
-            return Line(Level.OK if fact.version else Level.LEFT_OUT, "Parsl", told)
+            reported = fact.version or "not installed; ExtremeScaleExecutor needs it: pip install 'xse[parsl]'"
+            return Line(Level.OK if fact.version else Level.LEFT_OUT, "Parsl", reported)
         case facts.Answer():
             way = f"encrypted TCP at {fact.address}" if fact.address else "a unix socket"
-            told = f"was answered on {fact.host} in {fact.seconds:.1f} s, start included; its pool came by {way}"
-            return Line(Level.OK, "a task", told)
+            took = f"{fact.seconds:.1f} s, including the start"
+            reported = f"was answered on {fact.host} in {took}; its block connected by {way}"
+            return Line(Level.OK, "a task", reported)
         case facts.Wrong():
             return Line(Level.WRONG, fact.check, fact.reason)
         case facts.LeftOut():
@@ -107,48 +108,48 @@ def _of_pool(fact: facts.FoundPool) -> Line:
 def _of_zeromq(fact: facts.ZeroMQ) -> Line:
     versions = f"pyzmq {fact.pyzmq} with libzmq {fact.libzmq}"
     if not fact.curve:
-        told = f"{versions} cannot encrypt, for it has no CURVE: install one that has (pip install --force pyzmq)"
-        return Line(Level.WRONG, "ZeroMQ", told)
+        reported = f"{versions} cannot encrypt, for it has no CURVE: install one that has (pip install --force pyzmq)"
+        return Line(Level.WRONG, "ZeroMQ", reported)
     return Line(Level.OK, "ZeroMQ", f"{versions} and CURVE")
 
 
 def _of_scratch(fact: facts.Scratch) -> Line:
-    told = f"in {fact.parent}, {_size(fact.free)} free"
+    reported = f"in {fact.parent}, {_size(fact.free)} free"
     if fact.free < LEAST_SCRATCH:
-        return Line(Level.WARNING, "sockets", f"{told}: connect files need some; set TMPDIR to a disk with room")
-    return Line(Level.OK, "sockets", told)
+        return Line(Level.WARNING, "sockets", f"{reported}: connect files need some; set TMPDIR to a disk with room")
+    return Line(Level.OK, "sockets", reported)
 
 
 def _of_memory(fact: facts.Memory) -> Line:
     slower = "large arguments and results take the slower way through sockets"
     if fact.free is None:
         return Line(Level.WARNING, "memory", f"nothing can be made in {fact.parent}: {slower}")
-    told = f"in {fact.parent}, {_size(fact.free)} free"
+    reported = f"in {fact.parent}, {_size(fact.free)} free"
     if fact.free < LEAST_MEMORY:
-        told += f": where they find no room there, {slower} (a container may be given more: --shm-size)"
-        return Line(Level.WARNING, "memory", told)
-    return Line(Level.OK, "memory", told)
+        reported += f": where they find no room there, {slower} (a container may be given more: --shm-size)"
+        return Line(Level.WARNING, "memory", reported)
+    return Line(Level.OK, "memory", reported)
 
 
 def _of_descriptors(fact: facts.Descriptors) -> Line:
     soft, hard = ("no limit" if n < 0 else str(n) for n in (fact.soft, fact.hard))
-    told = f"{soft} for a process; when it asks for more, {hard}"
+    reported = f"{soft} for a process; when it asks for more, {hard}"
     wanted = OF_A_RANK + OF_A_WORKER * fact.n_cpus
     if 0 <= fact.soft < wanted:
-        told += f"; a rank with {fact.n_cpus} workers needs some {wanted}: ulimit -n {wanted}"
-        return Line(Level.WARNING, "descriptors", told)
+        reported += f"; a rank with {fact.n_cpus} workers needs some {wanted}: ulimit -n {wanted}"
+        return Line(Level.WARNING, "descriptors", reported)
     if 0 <= fact.hard < LEAST_BLOCKS:
-        told += "; each block takes one: ask your administrator for more"
-        return Line(Level.WARNING, "descriptors", told)
-    return Line(Level.OK, "descriptors", told)
+        reported += "; each block takes one: ask your administrator for more"
+        return Line(Level.WARNING, "descriptors", reported)
+    return Line(Level.OK, "descriptors", reported)
 
 
 def _of_addresses(fact: facts.Addresses) -> Line:
     if fact.offered is None:
         return Line(Level.LEFT_OUT, "addresses", "not looked at, for that needs psutil, which comes with Parsl")
     if not any(not a.startswith("127.") and a != "::1" for a in fact.offered):
-        told = "none that another host can reach: pools run on this host alone"
-        return Line(Level.WARNING, "addresses", told)
+        reported = "none that another host can reach: blocks run on this host alone"
+        return Line(Level.WARNING, "addresses", reported)
     return Line(Level.OK, "addresses", ", ".join(fact.offered))
 
 

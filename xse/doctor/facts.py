@@ -1,4 +1,4 @@
-"""What there is to know of a host before an executor runs on it, a dataclass for each check."""
+"""Facts about a host that matter to an executor: one dataclass for each check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from xse import launch
 
 @dataclass(frozen=True)
 class Interpreter:
-    """This Python, and the xse in it."""
+    """This Python, and the xse that it imports."""
 
     python: str
     executable: str
@@ -20,11 +20,11 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Job:
-    """We run within a job of this scheduler."""
+    """This process runs in a job of this scheduler."""
 
     scheduler: str
     number: str
-    nodes: str  # a list of them, or the file that has it; "": not told
+    nodes: str  # a list of nodes, or the file that has the list; "": unknown
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FoundPool:
 
 @dataclass(frozen=True)
 class Launcher:
-    """The beginning of the line that would start a pool: of the MPI that the pool was built with, or a user's own."""
+    """The beginning of the command line that would start a block: of xse-pool's MPI, or the user's own."""
 
     words: tuple[str, ...]
     mpi: str
@@ -53,7 +53,7 @@ class ZeroMQ:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Where sockets and connect files lie."""
+    """The directory for sockets and connect files."""
 
     parent: str
     free: int  # bytes
@@ -61,7 +61,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Memory:
-    """Where large payloads lie, and how much room there is."""
+    """The directory in shared memory for large payloads, and its free space."""
 
     parent: str
     free: int | None  # bytes; None: no directory can be made there
@@ -69,16 +69,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """How many a process may have: as it starts, and when it asks for more. -1: no limit."""
+    """Limits of open files of a process, soft and hard. -1: no limit."""
 
     soft: int
     hard: int
-    n_cpus: int  # that a process may run on here: so many workers a node has by default
+    n_cpus: int  # CPUs that this process may use: the default number of workers of a node
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """That ExtremeScaleExecutor offers to blocks on other hosts when it is given none. None: there is no psutil."""
+    """Addresses that ExtremeScaleExecutor offers to blocks on other hosts by default. None: psutil is missing."""
 
     offered: tuple[str, ...] | None
 
@@ -90,16 +90,16 @@ class Parsl:
 
 @dataclass(frozen=True)
 class Answer:
-    """A pool was started, and a task in it was answered."""
+    """A block was started, and it answered a task."""
 
     host: str
-    seconds: float  # from the beginning
-    address: str | None  # reached by encrypted TCP there; None: by a unix socket
+    seconds: float  # since the executor was made
+    address: str | None  # the block connected there by encrypted TCP; None: by a unix socket
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A check failed, for a reason that says what to do: where an executor meets the same, its own."""
+    """A check failed. The reason says what to do; it is the text of the exception that an executor would raise."""
 
     check: str
     reason: str
@@ -107,7 +107,7 @@ class Wrong:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A check was not made."""
+    """A check was left out."""
 
     check: str
     reason: str

@@ -1,4 +1,4 @@
-"""The hands of ``xse doctor``: each check looks at this host by the functions that an executor calls."""
+"""The checks of ``xse doctor``. Each looks at this host through the functions that an executor uses."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from xse.launch import scratch
 from xse.pool.executor import PoolExecutor
 from xse.version import VERSION
 
-#: For one check to answer, beside the run: what it waits for may be a file system that hangs. xse-pool and mpiexec may
-#: take launch's own time, after which they are ended.
+#: The time for one check, except the run of a task: it may wait for a file system that hangs. xse-pool and mpiexec have
+#: the time limits of xse/launch.
 STEP_TIMEOUT_S = 20.0
-ANSWER_TIMEOUT_S = 15.0  # for the run's task, beyond the time that its pool may take to come up
+ANSWER_TIMEOUT_S = 15.0  # for the task of the run, after start_timeout
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """How a pool would be started: arguments of PoolExecutor."""
+    """How a block would be started: arguments of PoolExecutor."""
 
     run: bool = True
     mpi_launcher: str = "auto"
@@ -47,15 +47,15 @@ class Wishes:
 
 
 def look(wishes: Wishes) -> Iterator[facts.Fact]:
-    """What there is, in the order in which it would hurt. Ends, whatever the host does."""
+    """Make all checks, in the order in which an executor needs them. Always ends, whatever the host does."""
     yield _interpreter()
     yield from _job()
-    pool = _told("xse-pool", _pool)
+    pool = _reported("xse-pool", _pool)
     yield pool
     launcher: facts.Fact = facts.LeftOut("launcher", "not looked for without an xse-pool")
     if isinstance(pool, facts.FoundPool):
         found = pool.pool
-        launcher = _told("launcher", lambda: _launcher(wishes, found))
+        launcher = _reported("launcher", lambda: _launcher(wishes, found))
     yield launcher
     yield _in_time("ZeroMQ", _zeromq)
     yield _in_time("sockets", _scratch)
@@ -66,25 +66,25 @@ def look(wishes: Wishes) -> Iterator[facts.Fact]:
     if not wishes.run:
         yield facts.LeftOut("a task", "not run (--no-run)")
     elif isinstance(launcher, facts.Launcher):
-        yield _told("a task", lambda: _run(wishes))
+        yield _reported("a task", lambda: _run(wishes))
     else:
-        yield facts.LeftOut("a task", "not run, for no pool can be started")
+        yield facts.LeftOut("a task", "not run: no block can be started")
 
 
-def _told(check: str, ask: Callable[[], facts.Fact]) -> facts.Fact:
-    """What ``ask`` finds, or why it cannot, for it raises what an executor does."""
+def _reported(check: str, ask: Callable[[], facts.Fact]) -> facts.Fact:
+    """The fact that ``ask`` finds, or the reason of the exception that it raises."""
     try:
         return ask()
     except XseError as e:
         return facts.Wrong(check, str(e))
-    except Exception as e:  # whatever it is: the other checks are made all the same
+    except Exception as e:  # a bug of ours, too: the other checks are still made
         return facts.Wrong(check, repr(e))
 
 
 def _in_time(check: str, ask: Callable[[], facts.Fact]) -> facts.Fact:
-    """In a thread of its own, which nobody waits for without end."""
+    """Make a check in its own thread, and wait for it STEP_TIMEOUT_S at most."""
     answers: queue.SimpleQueue[facts.Fact] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_told(check, ask)), name=f"xse-{check}", daemon=True).start()
+    threading.Thread(target=lambda: answers.put(_reported(check, ask)), name=f"xse-{check}", daemon=True).start()
     try:
         return answers.get(timeout=STEP_TIMEOUT_S)
     except queue.Empty:
@@ -166,11 +166,11 @@ def _parsl() -> facts.Fact:
     return facts.Parsl(version)
 
 
-# ---- and all of it
+# ---- run one task
 
 
 class _OverTcp(PoolExecutor):
-    """Its pool comes by TCP, though it may be on this host."""
+    """A PoolExecutor whose block connects by TCP even from this host."""
 
     @staticmethod
     def _endpoints(scratch: str, hosts: Sequence[str], ports: list[int]) -> list[str]:
@@ -178,7 +178,7 @@ class _OverTcp(PoolExecutor):
 
 
 def _run(wishes: Wishes) -> facts.Fact:
-    """What launcher and pool print meanwhile is not shown: of what went wrong the exception tells the reason."""
+    """Run one task. What launcher and ranks print is hidden: the exception has the reason of a failure."""
     start = time.monotonic()
     kind = _OverTcp if wishes.address else PoolExecutor
     silence = io.StringIO()
@@ -196,6 +196,6 @@ def _run(wishes: Wishes) -> facts.Fact:
             try:
                 host = executor.submit(platform.node).result(wishes.start_timeout + ANSWER_TIMEOUT_S)
             except concurrent.futures.TimeoutError:
-                raise XseError("its pool came up, and did not answer it") from None
+                raise XseError("the block came up and did not answer the task") from None
             seconds = time.monotonic() - start
     return facts.Answer(host, seconds, wishes.address)

@@ -26,7 +26,7 @@ def test_doctor_has_a_pool_on_other_hosts_answer_a_task(mpi: str, tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     (task,) = (line for line in done.stdout.splitlines() if line.startswith("ok       a task"))
     assert any(f"was answered on {node} in" in task for node in NODES.split(","))
-    assert task.endswith(f"its pool came by encrypted TCP at {testbed.LOGIN}")
+    assert task.endswith(f"its block connected by encrypted TCP at {testbed.LOGIN}")
 
 
 def test_doctor_tells_why_a_pool_on_other_hosts_cannot_come_without_an_address(mpi: str) -> None:

@@ -103,7 +103,7 @@ def test_a_job_that_its_scheduler_ends_costs_what_it_ran_and_that_runs_again_in_
         waiting = [python_app(sample.double)(i) for i in range(20)]
         with took(what, beyond=beyond):
             end(job)
-            eventually(lambda: len(seen) == 2, "what the block ran is told of", 30, lambda: seen)
+            eventually(lambda: len(seen) == 2, "the tasks that the block ran are answered", 30, lambda: seen)
         assert all(isinstance(error, ManagerLost) and error.block == "0" for error in seen)
         go.touch()
         assert {future.result().host for future in running} == set(SECOND)
