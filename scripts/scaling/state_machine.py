@@ -86,6 +86,6 @@ def us_a_cancel(n_waiting: int, n_together: int, n_messages: int) -> float:
     ids = random.Random(1).sample(range(WORKERS + 1, WORKERS + 1 + n_waiting), n_together * n_messages)
     start = time.process_time()
     for at in range(0, len(ids), n_together):
-        loaded.core.on_cancel(0.0, wire.Cancel(array("Q", ids[at : at + n_together])))
+        loaded.core.on_cancel(wire.Cancel(array("Q", ids[at : at + n_together])))
         loaded.settle()
     return (time.process_time() - start) / len(ids) * 1e6

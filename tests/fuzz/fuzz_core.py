@@ -63,7 +63,7 @@ class World:
         for peer in PEERS:
             self.core.on_lost(peer, "gone")
         self.settle()
-        self.core.on_cancel(self.now, wire.Cancel(array("Q", range(100, self.next_id))))
+        self.core.on_cancel(wire.Cancel(array("Q", range(100, self.next_id))))
         self.settle()
         assert len(self.answered) == self.next_id - 100, "tasks without an answer"
 
@@ -115,7 +115,7 @@ def client_acts(feed: Feed, world: World, op: int) -> None:
         case 3:
             ids = array("Q", [i for i in some_ids(feed, world) if i < world.next_id])
             if ids:
-                world.core.on_cancel(world.now, wire.Cancel(ids, bool(op & 8)))
+                world.core.on_cancel(wire.Cancel(ids, bool(op & 8)))
         case 4:
             world.now += feed.number() / 100
             world.core.on_tick(world.now)

@@ -406,7 +406,7 @@ def test_a_silent_block_is_given_up_and_a_quiet_one_is_kept_awake() -> None:
 def test_a_queued_task_is_cancelled_at_once() -> None:
     world = World()
     world.submit(1, 5)
-    world.core.on_cancel(0.0, wire.Cancel(array("Q", [2, 4])))
+    world.core.on_cancel(wire.Cancel(array("Q", [2, 4])))
     world.settle()
     assert world.answered() == {2: wire.Status.CANCELLED, 4: wire.Status.CANCELLED}
     world.up("0", 9, 9)
@@ -417,7 +417,7 @@ def test_a_task_in_flight_is_asked_for_and_its_answer_passed_on() -> None:
     world = World()
     world.up("0", 2, 2)
     world.submit(1, 2)
-    world.core.on_cancel(0.0, wire.Cancel(array("Q", [1, 2, 77])))
+    world.core.on_cancel(wire.Cancel(array("Q", [1, 2, 77])))
     world.settle()
     (cancel,) = world.to_block("0", wire.Cancel)
     assert list(cancel.ids) == [1, 2]
@@ -431,7 +431,7 @@ def test_a_cancelled_task_that_comes_back_is_not_sent_again() -> None:
     world = World()
     world.up("0", 1, 3)
     world.submit(1, 3)
-    world.core.on_cancel(0.0, wire.Cancel(array("Q", [3])))
+    world.core.on_cancel(wire.Cancel(array("Q", [3])))
     world.give_back("0", 2, 2)
     assert world.answered() == {3: wire.Status.CANCELLED}
     assert sorted(world.given("0")) == [1, 2, 2, 3]
@@ -506,7 +506,7 @@ def test_whatever_happens_each_task_gets_exactly_one_answer() -> None:
                 if mine:
                     world.give_back(block, random.choice(mine), 1)
             elif action < 0.92 and submitted:
-                world.core.on_cancel(world.now, wire.Cancel(array("Q", random.sample(sorted(submitted), 1))))
+                world.core.on_cancel(wire.Cancel(array("Q", random.sample(sorted(submitted), 1))))
                 world.settle()
             elif alive:
                 block = random.choice(list(alive))

@@ -223,7 +223,7 @@ class World:
     def cancel(self, dice: Dice) -> None:
         if self.last_id:
             ids = sorted({1 + dice.below(self.last_id) for _ in range(1 + dice.below(3))})
-            self.core.on_cancel(self.now, wire.Cancel(array("Q", ids), bool(dice.below(2))))
+            self.core.on_cancel(wire.Cancel(array("Q", ids), bool(dice.below(2))))
 
     def command(self, dice: Dice) -> None:
         block = self.some_block(dice)

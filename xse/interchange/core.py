@@ -8,6 +8,7 @@ block is lost, and a second answer is dropped.
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 from array import array
 from collections.abc import Hashable, Sequence
@@ -16,6 +17,7 @@ from typing import TypeAlias
 
 from xse.interchange.clock import Clock
 from xse.interchange.queue import Arrived, Queue, to_message
+from xse.record.recorder import Recorder
 from xse.version import mismatch
 from xse.wire import commands
 from xse.wire import messages as wire
@@ -125,11 +127,12 @@ class Core:
         setup: bytes = b"",
         setup_codec: int = 0,
         fill_order: str = "even",
+        recorder: Recorder | None = None,
     ) -> None:
         """``heartbeat_period`` and ``heartbeat_threshold`` are in seconds.
 
         ``fill_order``: ``even`` gives all blocks equal shares. ``block_id`` fills the highest block id first, so that
-        other blocks become idle and can be scaled in.
+        other blocks become idle and can be scaled in. ``recorder`` is told what happens to tasks and blocks.
         """
         self._xse_version = xse_version
         self._python_version = python_version
@@ -138,6 +141,8 @@ class Core:
         self._setup = setup
         self._setup_codec = setup_codec
         self._highest_first = fill_order == "block_id"
+        self._recorder = recorder
+        self._n_submitted = self._n_done = self._n_failed = self._n_cancelled = 0
         self._queue = Queue()
         self._blocks: dict[Peer, Block] = {}
         self._by_id: dict[str, Block] = {}
@@ -218,10 +223,15 @@ class Core:
     def _to_block(self, block: Block, message: wire.Message, payload: Sequence[wire.Buffer]) -> None:
         self._effects.append(ToBlock(block.peer, message.head(), payload))
 
-    def _results_to_client(self, ids: array[int], status: wire.Status, record: bytes) -> None:
+    def _results_to_client(
+        self, ids: array[int], status: wire.Status, record: bytes = b"", block: Block | None = None
+    ) -> None:
+        """Answer tasks that no worker answers."""
         for i in range(0, len(ids), wire.MAX_ITEMS):
             part = ids[i : i + wire.MAX_ITEMS]
-            self._results.append((wire.did_not_run(part, status, record), Frames([record * len(part)])))
+            results = wire.did_not_run(part, status, record)
+            self._results.append((results, Frames([record * len(part)])))
+            self._note_ended(block, results)
 
     def _event(self, event: commands.Event) -> None:
         self._flush_results()  # keep the order: answers first
@@ -286,6 +296,8 @@ class Core:
                 pieces = queue.take(min(max(share, block.least), most - len(block.in_flight), wire.MAX_ITEMS))
                 tasks, payload = to_message(pieces)
                 block.in_flight.update(tasks.ids)
+                if self._recorder:
+                    self._recorder.sent(block.id, tasks.ids)
                 self._to_block(block, tasks, payload)
                 self._place(block)
 
@@ -321,12 +333,15 @@ class Core:
 
     def on_tasks(self, tasks: wire.Tasks, payload: Frames) -> None:
         """The executor submits tasks."""
+        self._n_submitted += len(tasks.ids)
+        if self._recorder:
+            self._recorder.submitted(tasks)
         self._queue.add(Arrived(tasks, payload))
 
-    def on_cancel(self, now: float, cancel: wire.Cancel) -> None:  # noqa: ARG002
+    def on_cancel(self, cancel: wire.Cancel) -> None:
         """Drop the tasks that wait here; send CANCEL to the blocks that have the others."""
         here = self._queue.remove(cancel.ids)
-        self._results_to_client(array("Q", here), wire.Status.CANCELLED, b"")
+        self._results_to_client(array("Q", here), wire.Status.CANCELLED)
         rest = set(cancel.ids).difference(here)
         for block in self._blocks.values():
             there = rest & block.in_flight
@@ -339,6 +354,9 @@ class Core:
         match request:
             case commands.Status():
                 self._reply(number, self._status(now))
+            case commands.NameFunction():
+                if self._recorder:
+                    self._recorder.function_named(bytes.fromhex(request.digest), request.function)
             case commands.Admit():
                 self._effects.append(request)
                 self._reply(number, commands.Done())
@@ -411,6 +429,17 @@ class Core:
         self._to_block(block, welcome, [self._setup] if self._setup else [])
         self._to_block(block, wire.Heartbeat(_us(now)), [])
         nodes = hello.nodes
+        if self._recorder:
+            self._recorder.block_up(
+                block.id,
+                pool_id=hello.pool_id,
+                hosts=[n.host for n in nodes],
+                n_workers=[n.n_workers for n in nodes],
+                n_cores=[n.n_cores for n in nodes],
+                memory=[n.memory for n in nodes],
+                mpi=hello.mpi,
+                python_version=hello.python_version,
+            )
         self._event(
             commands.BlockUp(
                 block_id=hello.block_id,
@@ -448,8 +477,13 @@ class Core:
 
     def on_heartbeat(self, now: float, peer: Peer, beat: wire.Heartbeat) -> None:
         """A pool lives, and may tell its clock."""
-        if beat.echo_us:
-            self._blocks[peer].clock.learn(beat.echo_us, beat.clock_us, _us(now))
+        if not beat.echo_us:
+            return
+        block = self._blocks[peer]
+        before_us = block.clock.ahead_us
+        block.clock.learn(beat.echo_us, beat.clock_us, _us(now))
+        if self._recorder and block.clock.ahead_us != before_us:
+            self._recorder.clock(block.id, block.clock.ahead_us)
 
     def on_credit(self, peer: Peer, credit: wire.Credit) -> None:
         block = self._blocks[peer]
@@ -463,6 +497,8 @@ class Core:
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
             self._event(commands.BlockReady(block.id, credit.n_workers))
+            if self._recorder:
+                self._recorder.block_ready(block.id, n_workers=credit.n_workers)
         self._place(block)
 
     def on_results(self, now: float, peer: Peer, results: wire.Results, payload: Frames) -> None:
@@ -473,14 +509,38 @@ class Core:
         block.in_flight.difference_update(asked)
         if before - len(block.in_flight) == len(results.ids):
             self._results.append((results, payload))
+            self._note_ended(block, results, payload)
         else:
-            self._pass_on_some(results, payload, set(asked))
+            self._pass_on_some(block, results, payload, set(asked))
         if self._cancelling:
             self._cancelling -= asked
         block.last_answer = now
         self._place(block)
 
-    def _pass_on_some(self, results: wire.Results, payload: Frames, asked: set[int]) -> None:
+    def _note_ended(self, block: Block | None, results: wire.Results, payload: Frames | None = None) -> None:
+        """Tasks have their answers: count them and record them."""
+        statuses = results.statuses
+        n_ok = statuses.count(wire.Status.VALUE)
+        self._n_done += n_ok
+        if n_ok != len(statuses):
+            n_cancelled = statuses.count(wire.Status.CANCELLED)
+            self._n_cancelled += n_cancelled
+            self._n_failed += len(statuses) - n_ok - n_cancelled
+        if self._recorder:
+            self._recorder.ended(block.id if block else None, results)
+            if payload and max(statuses) > wire.Status.RAISED:
+                self._record_failures(self._recorder, results, payload)
+
+    def _record_failures(self, recorder: Recorder, results: wire.Results, payload: Frames) -> None:
+        at = 0
+        for task_id, length, status in zip(results.ids, results.lengths, results.statuses, strict=True):
+            if length and status > wire.Status.RAISED:
+                with contextlib.suppress(wire.WireError):  # the client says so
+                    failure = wire.Failure.unpack(payload.one(at, at + length))
+                    recorder.failure(task_id, wire.Status(status), failure)
+            at += length
+
+    def _pass_on_some(self, block: Block, results: wire.Results, payload: Frames, asked: set[int]) -> None:
         at, n = 0, 0
         for i, (task_id, length) in enumerate(zip(results.ids, results.lengths, strict=True)):
             if task_id in asked:
@@ -494,7 +554,9 @@ class Core:
                     results.workers[here],
                     results.statuses[here],
                 )
-                self._results.append((one, Frames(payload.cut(at, at + length))))
+                frames = Frames(payload.cut(at, at + length))
+                self._results.append((one, frames))
+                self._note_ended(block, one, frames)
                 n += 1
             at += length
         dropped = len(results.ids) - n
@@ -516,11 +578,13 @@ class Core:
             logger.error("tasks_back_dropped block=%s reason='not in flight there'", block.id)
             return
         block.in_flight.difference_update(tasks.ids)
+        if self._recorder:
+            self._recorder.back(block.id, tasks.ids)
         self._queue.give_back(Arrived(tasks, payload))
         if self._cancelling:
             mine = self._cancelling.intersection(tasks.ids)
             self._cancelling -= mine
-            self._results_to_client(array("Q", self._queue.remove(mine)), wire.Status.CANCELLED, b"")
+            self._results_to_client(array("Q", self._queue.remove(mine)), wire.Status.CANCELLED)
         self._place(block)
 
     def on_started(self, started: wire.Started) -> None:
@@ -551,7 +615,9 @@ class Core:
         )
         record = wire.Failure(host=_cut(block.hosts), block=_cut(block.id), detail=_cut(reason)).pack()
         self._cancelling.difference_update(lost)
-        self._results_to_client(lost, wire.Status.MANAGER_LOST, record)
+        self._results_to_client(lost, wire.Status.MANAGER_LOST, record, block)
+        if self._recorder:
+            self._recorder.block_down(block.id, code=code, n_lost=len(lost), reason=reason)
         self._event(
             commands.BlockDown(
                 block_id=block.id,

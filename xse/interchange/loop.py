@@ -19,6 +19,8 @@ from base64 import b64decode
 
 from xse.interchange import core
 from xse.interchange.tcp.listener import Listener, Peer, PortError, address_of
+from xse.record.file import RecordFile
+from xse.record.recorder import Recorder
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames
@@ -47,6 +49,7 @@ class Interchange:
         self._config = config
         self._client = client
         self._submits = submits
+        self._recorder, self._record = _open_record(config)
         self._core = core.Core(
             xse_version=config.xse_version,
             python_version=config.python_version,
@@ -55,6 +58,7 @@ class Interchange:
             setup=b64decode(config.setup),
             setup_codec=config.setup_codec,
             fill_order=config.fill_order,
+            recorder=self._recorder,
         )
         self._local_listener: socket.socket | None = None
         self._tcp_listener: Listener | None = None
@@ -177,7 +181,7 @@ class Interchange:
                         self._core.on_tasks(message, payload)
                     case wire.Cancel():
                         self._take_submits()  # the task was sent before the order to cancel it
-                        self._core.on_cancel(now, message)
+                        self._core.on_cancel(message)
                     case wire.Request():
                         self._core.on_request(now, message.number, commands.read_request(payload))
                     case _:
@@ -329,6 +333,8 @@ class Interchange:
         if now >= self._core.deadline():
             self._core.on_tick(now)
         self._do(self._core.settle(now))
+        if self._recorder and self._record:
+            self._record.write(self._recorder.take())
 
     def _serve(self, stream: Stream, events: int) -> None:
         if events & _OUT:
@@ -343,6 +349,9 @@ class Interchange:
         if self._core.unsettled or self._ended or (self._tcp_listener and self._tcp_listener.readable()):
             return 0
         until = self._core.deadline() if self._end_by is None else min(self._core.deadline(), self._end_by)
+        record_by_us = self._recorder.deadline_us() if self._recorder else None
+        if record_by_us is not None:
+            until = min(until, record_by_us / 1e6)
         return max(0.0, until - time.monotonic())
 
     def _send_event(self, event: commands.Event) -> None:
@@ -358,6 +367,10 @@ class Interchange:
             poll.poll(max(0.0, until - time.monotonic()) * 1000)
 
     def _close(self) -> None:
+        if self._recorder and self._record:
+            self._recorder.end()
+            self._record.write(self._recorder.take())
+            self._record.close()
         self._let_client_read()
         for stream in self._local_blocks.values():
             stream.close()
@@ -365,6 +378,32 @@ class Interchange:
             self._local_listener.close()
         if self._tcp_listener:
             self._tcp_listener.close()
+
+
+def _open_record(config: commands.Config) -> tuple[Recorder | None, RecordFile | None]:
+    """Nothing for a run that wants no record, or cannot have one: the work goes on without."""
+    if not config.record_path:
+        return None, None
+    try:
+        file = RecordFile(config.record_path)
+    except OSError as e:
+        logger.warning("no_record path=%s reason=%r", config.record_path, e.strerror)
+        return None, None
+    recorder = Recorder(lambda: time.monotonic_ns() // 1000)
+    recorder.event(
+        "run",
+        run_id=config.run_id,
+        unix=time.time(),
+        host=socket.gethostname(),
+        user=os.geteuid(),
+        pid=os.getpid(),
+        parent_pid=config.parent_pid,
+        xse_version=config.xse_version,
+        python_version=config.python_version,
+        log_dir=config.log_dir,
+        **config.run_info,
+    )
+    return recorder, file
 
 
 def _signal_pipe() -> int:

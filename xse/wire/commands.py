@@ -39,6 +39,8 @@ class Config:
     scratch_dirs: list[str] = field(default_factory=list)  # removed when the interchange ends: sockets, connect files
     submit_fd: int = -1  # the interchange's end of a second socket, on which single tasks come; -1: there is none
     debug: bool = False
+    record_path: str = ""  # of the record of this run, a new file; "": none
+    run_info: dict[str, Any] = field(default_factory=dict)  # what the record says of the run; it goes in as it is
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,15 @@ class StatusReply:
 
 
 @dataclass(frozen=True)
+class NameFunction:
+    """Request: how the function of this digest (hexadecimal) is called, for the record. Not answered."""
+
+    name: ClassVar[str] = "name_function"
+    digest: str
+    function: str
+
+
+@dataclass(frozen=True)
 class Admit:
     """Request: accept a block with this public key, as this block id ("": as any). Answered by Done."""
 
@@ -165,7 +176,7 @@ class Done:
     found: bool = True
 
 
-Request = Config | Status | Admit | Hold | Stop | Shutdown
+Request = Config | Status | NameFunction | Admit | Hold | Stop | Shutdown
 Reply = StatusReply | Done
 Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown
 
@@ -180,6 +191,7 @@ _TYPES: dict[str, Any] = {
         BlockDown,
         Status,
         StatusReply,
+        NameFunction,
         Admit,
         Hold,
         Stop,
