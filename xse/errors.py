@@ -109,6 +109,10 @@ class BrokenPool(XseError, BrokenExecutor):
     """The executor can run nothing any more: no block can be started, or the initializer failed."""
 
 
+class RunStopped(BrokenPool):
+    """Somebody has ended the run with ``xse stop``."""
+
+
 class InterchangeLost(BrokenPool):
     """The interchange process died. All open futures fail with this."""
 

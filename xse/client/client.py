@@ -51,6 +51,7 @@ CALM_S = (
     100e-6  # since the last submit: who submits then sends, too, for some 10 us; what comes faster is sent together
 )
 MOST_AT_ONCE = 32 << 10  # bytes of a task that its submitter sends: see IoThread.send_beside
+MOST_NAMED = 50_000  # functions whose names are not told again
 MOST_BYTES = 1 << 20  # of small payload in one message; a message has at least one task
 LAST_LINES = 5  # of the interchange's log, in an error
 
@@ -95,6 +96,7 @@ class Client:
         self._requests: dict[int, Future[commands.Reply]] = {}
         self._request_numbers = itertools.count(1)
         self._empty_bells: deque[LockType] = deque()  # of those who wait until no future is open
+        self._named: set[bytes] = set()  # digests of functions whose names the interchange knows
         self._last_submit = 0.0
         self._broken: Exception | None = None
         self._closing = False
@@ -296,6 +298,8 @@ class Client:
         if self._broken is not None:
             raise another(self._broken)
         assert self._io
+        if function.digest not in self._named:
+            self._name_function(self._io, function)
         future: Future[Any] = Future(next(self._ids), self)
         self._last_id = future.task_id
         if segment:
@@ -312,6 +316,14 @@ class Client:
         if self._broken is not None:  # since the look above
             self._answer_all(self._broken)
         return future
+
+    def _name_function(self, io: IoThread, function: Function) -> None:
+        """Tell the interchange, which keeps the record, how a function is called: once, not with each task."""
+        if len(self._named) >= MOST_NAMED:
+            self._named.clear()
+        self._named.add(function.digest)
+        named = commands.NameFunction(function.digest.hex(), function.name)
+        io.order(partial(self._send_request, 0, named))
 
     def _send_here(self, entry: Entry) -> bool:
         """Send a single task from the caller's thread, which saves one wake-up. False: the io thread must send it."""
@@ -465,7 +477,11 @@ class Client:
                     if reply:
                         reply.fulfil(commands.read_reply(payload))
                 case wire.Event():
-                    self.events.put(partial(self._on_event, commands.read_event(payload)))
+                    event = commands.read_event(payload)
+                    if isinstance(event, commands.StopAsked):
+                        self.fail_all(errors.RunStopped("the run was ended by 'xse stop'"))
+                    else:
+                        self.events.put(partial(self._on_event, event))
                 case _:
                     logger.error("message_unexpected from=interchange type=%s", message.type.name)
         except (wire.WireError, ValueError) as e:

@@ -18,11 +18,12 @@ def interchange_config(
     heartbeat_threshold_s: float,
     server_key: str = "",
     server_secret: str = "",
+    about: dict[str, Any],
     **settings: Any,
 ) -> commands.Config:
     """What is the same for each executor, and ``settings``: further fields of ``commands.Config``.
 
-    ``scratch``: a directory of this host, in which pools of this host find the interchange. It ends with this process.
+    ``about``: what the record of the run says of its executor. ``scratch``: a directory of this host, in which pools of this host find the interchange. It ends with this process.
     """
     return commands.Config(
         run_id=run_id,
@@ -34,6 +35,8 @@ def interchange_config(
         server_secret=server_secret,
         heartbeat_period_ms=round(heartbeat_period_s * 1000),
         heartbeat_threshold_ms=round(heartbeat_threshold_s * 1000),
+        control_path=f"{scratch}/control",
+        run_info={**about, "script": sys.argv[0], "directory": os.getcwd()},
         **settings,
     )
 

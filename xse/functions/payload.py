@@ -53,11 +53,12 @@ def codec(number: int) -> Codec:
 
 
 class Function:
-    """A function's bytes, ready for the wire."""
+    """A function's bytes, ready for the wire, and its name for people."""
 
-    __slots__ = ("codec", "data", "digest")
+    __slots__ = ("codec", "data", "digest", "name")
 
-    def __init__(self, data: bytes, codec: int = 0) -> None:
+    def __init__(self, data: bytes, codec: int = 0, name: str = "") -> None:
+        self.name = name
         self.data = data
         self.codec = codec
         self.digest = blake2b(data, digest_size=16, person=b"xse codec" + bytes([codec])).digest()
@@ -222,7 +223,7 @@ class Functions:
             raise SerializationError(f"the function {name_of(fn)} cannot be pickled: {e!r}") from e
         if len(data) > MAX_ITEM:
             raise too_large(f"the function {name_of(fn)}", len(data))
-        return Function(data)
+        return Function(data, name=name_of(fn))
 
 
 @overload

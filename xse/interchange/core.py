@@ -11,6 +11,7 @@ import base64
 import contextlib
 import logging
 from array import array
+from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 #: messages.
 WORTH_S = 0.005
 LATE_S = 0.010
+RATE_OVER_S = 10  # seconds
 LOOK_AGAIN_S = 0.002  # after all blocks were asked and none could be
 #: The least work in one TASKS message: so much time for each worker of the block, about one round trip. With many
 #: blocks an even share may be a few short tasks, and the messages would cost more than the tasks.
@@ -142,7 +144,9 @@ class Core:
         self._setup_codec = setup_codec
         self._highest_first = fill_order == "block_id"
         self._recorder = recorder
-        self._n_submitted = self._n_done = self._n_failed = self._n_cancelled = 0
+        self._n_done = self._n_failed = self._n_cancelled = 0
+        self._marks: deque[tuple[float, int]] = deque()  # when so many tasks had ended: one a second, of the last ones
+        self._last_error = ""
         self._queue = Queue()
         self._blocks: dict[Peer, Block] = {}
         self._by_id: dict[str, Block] = {}
@@ -333,7 +337,6 @@ class Core:
 
     def on_tasks(self, tasks: wire.Tasks, payload: Frames) -> None:
         """The executor submits tasks."""
-        self._n_submitted += len(tasks.ids)
         if self._recorder:
             self._recorder.submitted(tasks)
         self._queue.add(Arrived(tasks, payload))
@@ -387,21 +390,53 @@ class Core:
         self._to_block(block, how, [])
 
     def _status(self, now: float) -> commands.StatusReply:
-        blocks = [
-            commands.BlockInfo(
-                block_id=b.id,
-                pool_id=b.hello.pool_id,
-                hosts=[n.host for n in b.hello.nodes],
-                n_workers=b.n_workers,
-                n_tasks=len(b.in_flight),
-                idle_s=0.0 if b.in_flight else now - b.last_answer,
-                held=b.held,
-                draining=b.draining,
-                python_version=b.hello.python_version,
-            )
-            for b in self._blocks.values()
-        ]
-        return commands.StatusReply(blocks, list(self._ever_connected), len(self._queue), self._n_dropped)
+        blocks = [self._info(now, b) for b in self._blocks.values()]
+        return commands.StatusReply(
+            blocks,
+            list(self._ever_connected),
+            len(self._queue),
+            self._n_dropped,
+            n_done=self._n_done,
+            n_failed=self._n_failed,
+            n_cancelled=self._n_cancelled,
+            rate=self._rate(now),
+            last_error=self._last_error,
+        )
+
+    def _rate(self, now: float) -> float:
+        """Tasks that ended a second, since the oldest mark."""
+        while len(self._marks) > 1 and now - self._marks[0][0] > RATE_OVER_S:
+            self._marks.popleft()
+        if not self._marks or now <= self._marks[0][0]:
+            return 0.0
+        at, n = self._marks[0]
+        return (self._n_done + self._n_failed - n) / (now - at)
+
+    def answer(self, now: float, request: commands.Request) -> commands.Reply | None:
+        """To a question that came by the control socket. None: it is no such question."""
+        match request:
+            case commands.Status():
+                return self._status(now)
+            case commands.Explain():
+                block = next((b for b in self._blocks.values() if request.task_id in b.in_flight), None)
+                before = None if block else self._queue.n_before(request.task_id)
+                info = self._info(now, block) if block else None
+                return commands.Explained(self._status(now), before, info)
+        return None
+
+    @staticmethod
+    def _info(now: float, b: Block) -> commands.BlockInfo:
+        return commands.BlockInfo(
+            block_id=b.id,
+            pool_id=b.hello.pool_id,
+            hosts=[n.host for n in b.hello.nodes],
+            n_workers=b.n_workers,
+            n_tasks=len(b.in_flight),
+            idle_s=0.0 if b.in_flight else now - b.last_answer,
+            held=b.held,
+            draining=b.draining,
+            python_version=b.hello.python_version,
+        )
 
     # ---- messages of blocks
 
@@ -515,6 +550,10 @@ class Core:
         if self._cancelling:
             self._cancelling -= asked
         block.last_answer = now
+        if not self._marks or now - self._marks[-1][0] >= 1:
+            self._marks.append((now, self._n_done + self._n_failed - len(results.ids)))
+            if len(self._marks) > RATE_OVER_S:
+                self._marks.popleft()
         self._place(block)
 
     def _note_ended(self, block: Block | None, results: wire.Results, payload: Frames | None = None) -> None:
@@ -528,16 +567,19 @@ class Core:
             self._n_failed += len(statuses) - n_ok - n_cancelled
         if self._recorder:
             self._recorder.ended(block.id if block else None, results)
-            if payload and max(statuses) > wire.Status.RAISED:
-                self._record_failures(self._recorder, results, payload)
+        if payload and n_ok != len(statuses) and max(statuses) > wire.Status.RAISED:
+            self._note_failures(results, payload)
 
-    def _record_failures(self, recorder: Recorder, results: wire.Results, payload: Frames) -> None:
+    def _note_failures(self, results: wire.Results, payload: Frames) -> None:
+        """Why tasks were lost."""
         at = 0
         for task_id, length, status in zip(results.ids, results.lengths, results.statuses, strict=True):
             if length and status > wire.Status.RAISED:
                 with contextlib.suppress(wire.WireError):  # the client says so
                     failure = wire.Failure.unpack(payload.one(at, at + length))
-                    recorder.failure(task_id, wire.Status(status), failure)
+                    self._last_error = _described(task_id, wire.Status(status), failure)
+                    if self._recorder:
+                        self._recorder.failure(task_id, wire.Status(status), failure)
             at += length
 
     def _pass_on_some(self, block: Block, results: wire.Results, payload: Frames, asked: set[int]) -> None:
@@ -616,6 +658,8 @@ class Core:
         record = wire.Failure(host=_cut(block.hosts), block=_cut(block.id), detail=_cut(reason)).pack()
         self._cancelling.difference_update(lost)
         self._results_to_client(lost, wire.Status.MANAGER_LOST, record, block)
+        if code != wire.ByeCode.ASKED:
+            self._last_error = f"block {_cut(block.id)}: {_cut(reason)}"
         if self._recorder:
             self._recorder.block_down(block.id, code=code, n_lost=len(lost), reason=reason)
         self._event(
@@ -668,6 +712,13 @@ def _merged(batch: list[tuple[wire.Results, Frames]]) -> ToClient:
         parts += payload.cut(0, payload.length)
     statuses = b"".join(results.statuses for results, _ in batch)
     return ToClient(wire.Results(ids, starts, lengths, times, workers, statuses).head(), joined(parts))
+
+
+def _described(task_id: int, status: wire.Status, failure: wire.Failure) -> str:
+    how = f"signal {failure.signal}" if failure.signal else f"exit code {failure.exit_code}"
+    lines = failure.detail.strip().splitlines()
+    said = f": {lines[-1]}" if lines else ""
+    return f"task {task_id}: {status.name.lower()} on {failure.host} ({how}){said}"
 
 
 def _us(now: float) -> int:

@@ -16,8 +16,10 @@ import socket
 import struct
 import time
 from base64 import b64decode
+from typing import Any
 
 from xse.interchange import core
+from xse.interchange.control import Control
 from xse.interchange.tcp.listener import Listener, Peer, PortError, address_of
 from xse.record.file import RecordFile
 from xse.record.recorder import Recorder
@@ -49,7 +51,10 @@ class Interchange:
         self._config = config
         self._client = client
         self._submits = submits
-        self._recorder, self._record = _open_record(config)
+        self._began = time.monotonic()
+        self._about = _about(config)
+        self._recorder, self._record = _open_record(config, self._about)
+        self._control: Control | None = None
         self._core = core.Core(
             xse_version=config.xse_version,
             python_version=config.python_version,
@@ -82,6 +87,7 @@ class Interchange:
             self._local_listener.listen(1024)
             self._local_listener.setblocking(False)
             self._poll.register(self._local_listener, _IN)
+        self._open_control()
         self._signals = _signal_pipe()
         self._poll.register(self._signals, _IN)
         if self._config.addresses:
@@ -90,6 +96,16 @@ class Interchange:
                 self._poll.register(fd, _IN)
         self._watch_lifelines()
         return self._tcp_listener.ports if self._tcp_listener else []
+
+    def _open_control(self) -> None:
+        if not self._config.control_path:
+            return
+        try:
+            self._control = Control(self._config.control_path)
+        except OSError as e:  # the work goes on; nobody can ask
+            logger.warning("no_control path=%s reason=%r", self._config.control_path, e.strerror)
+            return
+        self._poll.register(self._control.listener, _IN)
 
     def _watch_lifelines(self) -> None:
         """Watch for the end of the executor: by its socket, and by its pid where the kernel can (Linux 5.3).
@@ -294,6 +310,46 @@ class Interchange:
             case _:
                 self._core.on_lost(peer, f"it sent {message.type.name}, which no block may send")
 
+    # ---- people who ask
+
+    def _accept_control(self, control: Control) -> None:
+        stream = control.accept()
+        if stream:
+            self._poll.register(stream, _IN)
+
+    def _serve_control(self, control: Control, stream: Stream, events: int) -> None:
+        if events & _OUT:
+            self._flush(stream)
+        if events & ~_OUT:
+            try:
+                for head, payload in stream.receive():
+                    number, request = Control.request_of(head, payload)
+                    self._send(stream, Control.reply(number, self._answer(request)))
+                if not (stream.error or stream.ended):
+                    return
+            except ValueError as e:
+                logger.warning("message_bad from='control socket' error=%s", e)
+            del control.clients[stream.fileno()]
+            self._writing.discard(stream.fileno())
+            self._poll.unregister(stream)
+            stream.close()
+
+    def _answer(self, request: commands.Request) -> commands.Reply:
+        """Raises ValueError for a request that is not for the control socket."""
+        now = time.monotonic()
+        if isinstance(request, commands.EndRun):
+            logger.warning("stop_asked")
+            self._send_event(commands.StopAsked(os.geteuid()))
+            self._stop()
+            return commands.Done()
+        reply = self._core.answer(now, commands.Status() if isinstance(request, commands.Look) else request)
+        if isinstance(request, commands.Look) and isinstance(reply, commands.StatusReply):
+            run = {**self._about, "seconds": now - self._began, "record_path": self._config.record_path}
+            return commands.LookReply(run, reply)
+        if reply is None:
+            raise ValueError(f"{request.name} is not for the control socket")
+        return reply
+
     # ---- the loop
 
     def run(self, early: list[tuple[bytes, Frames]]) -> None:
@@ -323,6 +379,10 @@ class Interchange:
                 self._serve(self._local_blocks[fd], events)
             elif self._local_listener and fd == self._local_listener.fileno():
                 self._accept()
+            elif self._control and fd == self._control.listener.fileno():
+                self._accept_control(self._control)
+            elif self._control and fd in self._control.clients:
+                self._serve_control(self._control, self._control.clients[fd], events)
             elif fd == self._signals:
                 self._terminate()
             elif fd in self._lifelines:
@@ -371,6 +431,8 @@ class Interchange:
             self._recorder.end()
             self._record.write(self._recorder.take())
             self._record.close()
+        if self._control:
+            self._control.close()
         self._let_client_read()
         for stream in self._local_blocks.values():
             stream.close()
@@ -380,7 +442,7 @@ class Interchange:
             self._tcp_listener.close()
 
 
-def _open_record(config: commands.Config) -> tuple[Recorder | None, RecordFile | None]:
+def _open_record(config: commands.Config, about: dict[str, Any]) -> tuple[Recorder | None, RecordFile | None]:
     """Nothing for a run that wants no record, or cannot have one: the work goes on without."""
     if not config.record_path:
         return None, None
@@ -390,20 +452,25 @@ def _open_record(config: commands.Config) -> tuple[Recorder | None, RecordFile |
         logger.warning("no_record path=%s reason=%r", config.record_path, e.strerror)
         return None, None
     recorder = Recorder(lambda: time.monotonic_ns() // 1000)
-    recorder.event(
-        "run",
-        run_id=config.run_id,
-        unix=time.time(),
-        host=socket.gethostname(),
-        user=os.geteuid(),
-        pid=os.getpid(),
-        parent_pid=config.parent_pid,
-        xse_version=config.xse_version,
-        python_version=config.python_version,
-        log_dir=config.log_dir,
-        **config.run_info,
-    )
+    recorder.event("run", **about)
     return recorder, file
+
+
+def _about(config: commands.Config) -> dict[str, Any]:
+    """What a record and those who ask are told of the run."""
+    return {
+        "run_id": config.run_id,
+        "unix": time.time(),
+        "host": socket.gethostname(),
+        "user": os.geteuid(),
+        "pid": config.parent_pid,
+        "interchange_pid": os.getpid(),
+        "xse_version": config.xse_version,
+        "python_version": config.python_version,
+        "log_dir": config.log_dir,
+        "control_path": config.control_path,
+        **config.run_info,
+    }
 
 
 def _signal_pipe() -> int:

@@ -212,6 +212,20 @@ class Queue:
             self._n -= len(piece)
         return taken
 
+    def n_before(self, task_id: int) -> int | None:
+        """How many tasks are given out before this one; None: it is not here. Asks each piece."""
+        n = 0
+        for priority in self._priorities:
+            line = self._by_priority[priority]
+            _close(line[-1])
+            for piece in line:
+                low, high = piece.message.bounds()
+                if low <= task_id <= high:
+                    for position in _positions(piece, [task_id]):
+                        return n + position - piece.start
+                n += len(piece)
+        return None
+
     def remove(self, ids: Iterable[int]) -> list[int]:
         """Remove tasks by id, wherever they wait. Returns the ids that were found. Visits each piece once."""
         wanted = sorted(set(ids))

@@ -32,7 +32,7 @@ def dump_function(function: Callable[..., Any]) -> Function:
     data = serialize(function, buffer_threshold=MAX_ITEM)
     if len(data) > MAX_ITEM:
         raise too_large("the function", len(data))
-    return Function(data, codec=NUMBER)
+    return Function(data, codec=NUMBER, name=name_of(function))
 
 
 @functools.cache

@@ -63,6 +63,7 @@ from xse.parsl import errors as parsl_errors
 from xse.parsl import monitoring
 from xse.parsl.launch_template import fill
 from xse.parsl.local_jobs import ended_within
+from xse.record.place import free_path
 from xse.wire import commands
 from xse.worker import place
 
@@ -191,6 +192,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self._check()
         self._client: Client | None = None
         self._scratch = ""
+        self.record = ""  # of the run, once it has started
         self._ports: list[int] = []
         self._keys: ServerKeys | None = None
         self._addresses: list[str] = []
@@ -284,11 +286,13 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                 f" ({e.strerror}): give Config(run_dir=...) on a disk that takes them"
             ) from None
         self._scratch = make_scratch()
+        self.record = free_path(os.path.abspath(os.path.join(self.logdir, "record.xse")))
         self._keys = new_server_keys() if self.encrypted else None
         self._addresses = [self.address] if self.address else addresses.of_this_host()
         config = interchange_config(
             run_id=self.run_id or "",
             scratch=self._scratch,
+            about={"executor": "ExtremeScaleExecutor", "label": self.label},
             heartbeat_period_s=self.heartbeat_period,
             heartbeat_threshold_s=self.heartbeat_threshold,
             addresses=self._addresses,
@@ -301,6 +305,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             log_config=self._pickled_log_config(),
             scratch_dirs=[self._scratch],
             debug=self.worker_debug,
+            record_path=self.record,
         )
         self._client = Client(
             load=parsl_codec.load_result,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import shutil
-import uuid
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -51,6 +51,8 @@ class PoolExecutor(Executor):
     default 120, and without end with srun, which may stand in a queue.
     ``log_dir``: where logs go; otherwise they go with the pool.
     ``debug``: log each task.
+    ``record``: where the record of this run goes (docs/guide/record.md): a file that does not exist, a directory, or
+    True for the working directory. ``xse report`` and other commands read it, while the pool runs and after.
     ``memory_limit``: bytes, or a text like ``"2 GB"``, that each worker may have; beyond it a task meets MemoryError.
     ``max_tasks_per_child``: tasks after which a worker is replaced by a new one; by default it never is.
 
@@ -82,11 +84,13 @@ class PoolExecutor(Executor):
         debug: bool = False,
         memory_limit: int | str | None = None,
         max_tasks_per_child: int | None = None,
+        record: str | os.PathLike[str] | bool | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if max_workers is None:
             given["max_workers"] = default_workers(ranks)
         options = Options(**given)
+        self.record = options.record_path or None  #: The path of the record of this run, or None.
         self._max_workers = options.max_workers  # under the name that libraries look for
         self._functions = payload.Functions()
         self._shut = False
@@ -294,11 +298,10 @@ def _start(
         made(in_memory)
     directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
     pool_options = options.pool_options(log_dir=shared)
-    run_id = uuid.uuid4().hex
     plan = Plan(
         command=options.command,
         directory=shared,
-        run_id=run_id,
+        run_id=options.run_id,
         options=pool_options,
         endpoints=partial(endpoints, scratch, [address] if address else []),
         keys=keys,
@@ -309,8 +312,10 @@ def _start(
     client = keeper.client = Client(load=load_result, on_event=keeper.on_event)
     client.start(
         interchange_config(
-            run_id=run_id,
+            run_id=options.run_id,
             scratch=scratch,
+            about={"executor": "PoolExecutor", "label": ""},
+            record_path=options.record_path,
             heartbeat_period_s=options.heartbeat_period,
             heartbeat_threshold_s=options.heartbeat_threshold,
             server_key=keys.server_key if keys else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from xse.errors import OptionError
 from xse.functions import payload
 from xse.launch import checks
 from xse.launch.options import PoolOptions, bytes_of
+from xse.record.place import record_path
 
 START_TIMEOUT_S = 120.0
 MOST_RANKS, MOST_WORKERS = 65_536, 1_000_000
@@ -42,7 +44,10 @@ class Options:
     debug: bool = False
     memory_limit: int | str | None = None
     max_tasks_per_child: int | None = None
+    record: str | os.PathLike[str] | bool | None = None
 
+    run_id: str = field(init=False)
+    record_path: str = field(init=False)  # absolute; "": no record
     setup: bytes = field(init=False)  # what each worker runs first, pickled
     command: list[str] = field(init=False)  # launcher and xse-pool
 
@@ -66,6 +71,8 @@ class Options:
         setup = payload.dump_setup(self.initializer, self.initargs) if self.initializer else b""
         object.__setattr__(self, "setup", setup)
         object.__setattr__(self, "command", self._command())
+        object.__setattr__(self, "run_id", uuid.uuid4().hex)
+        object.__setattr__(self, "record_path", record_path(self.record, self.run_id))
 
     def _command(self) -> list[str]:
         pool = launch.find_pool()

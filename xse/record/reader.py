@@ -176,8 +176,8 @@ class Record:
                     block, None, t.bytes_in, 0)  # fmt: skip
 
     def name_of(self, function: int) -> str:
-        """A function's name, or a word for one whose name was not told."""
-        return self.functions.get(function) or f"function {function}"
+        """A function's name by its number; "?" if it was not told."""
+        return self.functions.get(function, "?")
 
     def _event(self, event: dict[str, Any]) -> None:
         time_us = event.get("time_us", 0)

@@ -16,6 +16,8 @@ from xse.wire import messages as wire
 MOST_TASKS = 16_384  # in one chunk
 KEEP_US = 1_000_000  # nothing that is told stays in memory for longer
 TOGETHER_US = 200  # messages that come within such a time count as having come together
+MOST_FUNCTIONS = 100_000  # that are known by their digests
+UNNAMED = "?"  # of functions whose names were not told
 MOST_FAILURES = 10_000  # whose reasons are written; later ones are counted only
 
 
@@ -30,7 +32,8 @@ class Recorder:
         self._out: list[bytes] = [MAGIC]
         self._pending = {kind: _Pending(kind) for kind in COLUMNS}
         self._since_us: int | None = None  # of the oldest that is pending
-        self._functions: dict[bytes, int] = {}
+        self._functions: dict[bytes, int] = {}  # digest to number; those that were named last
+        self._names: dict[str, int] = {}
         self._blocks: dict[str, int] = {}
         self._n_failures = 0
 
@@ -58,8 +61,14 @@ class Recorder:
         self.event("clock", number=self._blocks[block_id], ahead_us=ahead_us)
 
     def function_named(self, digest: bytes, name: str) -> None:
-        number = self._functions.setdefault(digest, len(self._functions))
-        self.event("function", number=number, name=name)
+        """Functions of one name share a number: one that captures other values each time is one function to people."""
+        if name not in self._names:
+            self._names[name] = len(self._names)
+            self.event("function", number=self._names[name], name=name)
+        self._functions.pop(digest, None)
+        self._functions[digest] = self._names[name]
+        if len(self._functions) > MOST_FUNCTIONS:
+            del self._functions[next(iter(self._functions))]
 
     def failure(self, task_id: int, status: wire.Status, failure: wire.Failure) -> None:
         """Why a task was lost."""
@@ -76,10 +85,9 @@ class Recorder:
         pending = self._pending[Kind.SUBMITTED]
         for run in tasks.runs:
             digest = tasks.functions[run.function].digest
-            number = self._functions.get(digest)
-            if number is None:
-                number = self._functions[digest] = len(self._functions)
-            self._told(pending, number, run.n_tasks)
+            if digest not in self._functions:
+                self.function_named(digest, UNNAMED)
+            self._told(pending, self._functions[digest], run.n_tasks)
         pending.columns[0] += tasks.ids
         pending.columns[1] += tasks.lengths
         if len(pending.columns[0]) >= MOST_TASKS:

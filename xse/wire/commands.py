@@ -6,7 +6,7 @@ docs/developers/protocol.md, 2.6. Both are Python programs of one version of xse
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 from xse.wire.frames import Frames
@@ -40,6 +40,7 @@ class Config:
     submit_fd: int = -1  # the interchange's end of a second socket, on which single tasks come; -1: there is none
     debug: bool = False
     record_path: str = ""  # of the record of this run, a new file; "": none
+    control_path: str = ""  # unix socket for people who ask about this run (xse status); "": none
     run_info: dict[str, Any] = field(default_factory=dict)  # what the record says of the run; it goes in as it is
 
 
@@ -124,6 +125,60 @@ class StatusReply:
     ever_connected: list[str]
     n_queued: int
     n_dropped: int  # results that no task in flight belongs to
+    n_done: int = 0  # tasks that returned a value
+    n_failed: int = 0  # that raised, or were lost
+    n_cancelled: int = 0
+    rate: float = 0.0  # tasks that ended a second, over the last seconds
+    last_error: str = ""  # why a task or a block was lost, the last time
+
+
+@dataclass(frozen=True)
+class Look:
+    """Request at the control socket: what is this run, and how is it? Answered by LookReply."""
+
+    name: ClassVar[str] = "look"
+
+
+@dataclass(frozen=True)
+class LookReply:
+    """``run``: as the record has it, with ``record_path`` and ``seconds`` since the run began."""
+
+    name: ClassVar[str] = "look_reply"
+    run: dict[str, Any]
+    status: StatusReply
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Request at the control socket: where is this task? Answered by Explained."""
+
+    name: ClassVar[str] = "explain"
+    task_id: int
+
+
+@dataclass(frozen=True)
+class Explained:
+    """``n_before``: tasks that the queue gives out before it; None: it does not wait there. ``block``: has the task."""
+
+    name: ClassVar[str] = "explained"
+    status: StatusReply
+    n_before: int | None = None
+    block: BlockInfo | None = None
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """Request at the control socket: end the run, as ``xse stop`` does. Answered by Done."""
+
+    name: ClassVar[str] = "end_run"
+
+
+@dataclass(frozen=True)
+class StopAsked:
+    """Somebody has asked at the control socket for the run to end, and the interchange ends."""
+
+    name: ClassVar[str] = "stop_asked"
+    user: int  # whose number that is
 
 
 @dataclass(frozen=True)
@@ -176,9 +231,9 @@ class Done:
     found: bool = True
 
 
-Request = Config | Status | NameFunction | Admit | Hold | Stop | Shutdown
-Reply = StatusReply | Done
-Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown
+Request = Config | Status | Look | Explain | EndRun | NameFunction | Admit | Hold | Stop | Shutdown
+Reply = StatusReply | LookReply | Explained | Done
+Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown | StopAsked
 
 _TYPES: dict[str, Any] = {
     t.name: t
@@ -191,6 +246,12 @@ _TYPES: dict[str, Any] = {
         BlockDown,
         Status,
         StatusReply,
+        Look,
+        LookReply,
+        Explain,
+        Explained,
+        EndRun,
+        StopAsked,
         NameFunction,
         Admit,
         Hold,
@@ -225,16 +286,26 @@ def loads(data: bytes, kind: type[T]) -> T:
     """A command from JSON. Raises ValueError for anything that is not one of ``kind``, which may be a union."""
     try:
         fields = json.loads(data)
-        made = _TYPES[fields.pop("name")](**fields)
+        made = _nested(_TYPES[fields.pop("name")](**fields))
     except (ValueError, TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"not a command: {e!r}") from None
-    if isinstance(made, StatusReply):
-        made = StatusReply(
-            [BlockInfo(**b) for b in fields["blocks"]],  # the nested ones come as dicts
-            made.ever_connected,
-            made.n_queued,
-            made.n_dropped,
-        )
     if not isinstance(made, kind):
         raise ValueError(f"not the command expected here: {made.name}")
+    return made
+
+
+def _status_of(fields: dict[str, Any]) -> StatusReply:
+    return StatusReply(**{**fields, "blocks": [BlockInfo(**b) for b in fields["blocks"]]})
+
+
+def _nested(made: Any) -> Any:
+    """What lies in it came as dicts."""
+    if isinstance(made, StatusReply):
+        return _status_of(vars(made))
+    if isinstance(made, LookReply):
+        return replace(made, status=_status_of(vars(made)["status"]))
+    if isinstance(made, Explained):
+        fields = vars(made)
+        block = BlockInfo(**fields["block"]) if fields["block"] else None
+        return replace(made, status=_status_of(fields["status"]), block=block)
     return made
