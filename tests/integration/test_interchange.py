@@ -99,6 +99,7 @@ def test_what_a_pool_of_another_host_said_before_it_ended_counts(executor: Execu
     assert isinstance(wire.decode(pool.recv(), 0), wire.Welcome)
     assert isinstance(wire.decode(pool.recv(), 0), wire.Heartbeat)
     pool.send(wire.Credit(n, n).head())
+    assert isinstance(wire.decode(pool.recv(), 0), wire.Heartbeat)
     ids = array("Q", range(1, n + 1))
     tasks = wire.Tasks((wire.Function(bytes(16), 0),), (wire.Run(0, n),), ids, array("I", bytes(4 * n)))
     executor.send([tasks.head()])

@@ -392,7 +392,7 @@ def test_a_silent_block_is_given_up_and_a_quiet_one_is_kept_awake() -> None:
         world.now = float(now)
         world.core.on_tick(world.now)
         world.settle()
-    assert len(world.to_block("0", wire.Heartbeat)) == 9  # one with its WELCOME
+    assert len(world.to_block("0", wire.Heartbeat)) == 10  # one with its WELCOME, one when it is ready
     assert world.answered() == {}
     world.now = 150.0
     world.core.on_tick(world.now)

@@ -97,6 +97,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
                 "interchange.__main__",
                 "interchange.tcp.listener",
                 "interchange.tcp.pending",
+                "interchange.control",
                 "interchange.loop",
                 "launch.addresses",
                 "launch.scratch",

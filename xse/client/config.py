@@ -23,7 +23,8 @@ def interchange_config(
 ) -> commands.Config:
     """What is the same for each executor, and ``settings``: further fields of ``commands.Config``.
 
-    ``about``: what the record of the run says of its executor. ``scratch``: a directory of this host, in which pools of this host find the interchange. It ends with this process.
+    ``about``: what the record of the run says of its executor. ``scratch``: a directory of this host, in which pools of
+    this host find the interchange. It ends with this process.
     """
     return commands.Config(
         run_id=run_id,

@@ -532,6 +532,7 @@ class Core:
         if credit.n_workers and not block.ever_ready:
             block.ever_ready = True
             self._event(commands.BlockReady(block.id, credit.n_workers))
+            self._to_block(block, wire.Heartbeat(_us(block.last_heard)), [])  # while it started, answers were slow
             if self._recorder:
                 self._recorder.block_ready(block.id, n_workers=credit.n_workers)
         self._place(block)

@@ -17,7 +17,6 @@ MOST_TASKS = 16_384  # in one chunk
 KEEP_US = 1_000_000  # nothing that is told stays in memory for longer
 TOGETHER_US = 200  # messages that come within such a time count as having come together
 MOST_FUNCTIONS = 100_000  # that are known by their digests
-UNNAMED = "?"  # of functions whose names were not told
 MOST_FAILURES = 10_000  # whose reasons are written; later ones are counted only
 
 
@@ -34,6 +33,7 @@ class Recorder:
         self._since_us: int | None = None  # of the oldest that is pending
         self._functions: dict[bytes, int] = {}  # digest to number; those that were named last
         self._names: dict[str, int] = {}
+        self._n_functions = 0
         self._blocks: dict[str, int] = {}
         self._n_failures = 0
 
@@ -61,12 +61,19 @@ class Recorder:
         self.event("clock", number=self._blocks[block_id], ahead_us=ahead_us)
 
     def function_named(self, digest: bytes, name: str) -> None:
-        """Functions of one name share a number: one that captures other values each time is one function to people."""
+        """How the function of this digest is called. Functions of one name share a number: to people, a function that
+        captures other values each time is one function."""
+        if digest in self._functions:  # a task came before its function's name
+            self.event("function", number=self._functions[digest], name=name)
+            return
         if name not in self._names:
-            self._names[name] = len(self._names)
+            self._names[name] = self._n_functions
+            self._n_functions += 1
             self.event("function", number=self._names[name], name=name)
-        self._functions.pop(digest, None)
-        self._functions[digest] = self._names[name]
+        self._remember(digest, self._names[name])
+
+    def _remember(self, digest: bytes, number: int) -> None:
+        self._functions[digest] = number
         if len(self._functions) > MOST_FUNCTIONS:
             del self._functions[next(iter(self._functions))]
 
@@ -86,7 +93,8 @@ class Recorder:
         for run in tasks.runs:
             digest = tasks.functions[run.function].digest
             if digest not in self._functions:
-                self.function_named(digest, UNNAMED)
+                self._remember(digest, self._n_functions)
+                self._n_functions += 1
             self._told(pending, self._functions[digest], run.n_tasks)
         pending.columns[0] += tasks.ids
         pending.columns[1] += tasks.lengths
