@@ -8,12 +8,18 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from xse.cli import doctor
+from xse.cli import doctor, runs
 from xse.version import VERSION
 
 #: Each takes its arguments and returns an exit code.
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "doctor": (doctor.main, "what an executor would find on this host, and what is wrong"),
+    "runs": (runs.runs, "your runs on this host, and the records under a directory"),
+    "status": (runs.status, "how a run is"),
+    "top": (runs.top, "how a run is, again and again"),
+    "explain": (runs.explain_task, "where a task is, and why it waits"),
+    "logs": (runs.logs, "what a run has logged"),
+    "stop": (runs.stop, "end a run in order"),
 }
 
 HELP = """\

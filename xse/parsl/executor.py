@@ -58,6 +58,7 @@ from xse.launch.checks import MOST_TIMEOUT_S
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
 from xse.launch.options import PoolOptions, bytes_of
 from xse.launch.scratch import make_scratch
+from xse.live.status import Status, status_of
 from xse.parsl import codec as parsl_codec
 from xse.parsl import errors as parsl_errors
 from xse.parsl import monitoring
@@ -623,6 +624,12 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         if self.available_accelerators:
             limits.append(len(self.available_accelerators))
         return max(1, int(min(limits, default=1)))
+
+    def run_status(self) -> Status:
+        """What the executor and its workers do at this moment. (``status`` is Parsl's: the state of each job.) Raises
+        BrokenPool when nothing can run any more."""
+        reply = self._ask(commands.Status())
+        return status_of(reply, len(self._client.futures) if self._client else None)
 
     def _ask(self, request: commands.Request) -> Any:
         """Raises InterchangeLost, or TimeoutError: never hangs."""

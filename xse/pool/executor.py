@@ -21,17 +21,20 @@ from xse.functions.segments import Segments, make_directory
 from xse.launch import checks, endpoints_of
 from xse.launch.keys import new_server_keys
 from xse.launch.scratch import make_scratch, make_shared
+from xse.live.status import Status, status_of
 from xse.pool.block_keeper import Keeper, Plan
 from xse.pool.chunked_map import ChunkedMap, chunk_task
 from xse.pool.item_map import item_map
 from xse.pool.lifetime import Lifetime
 from xse.pool.options import Options, default_workers
+from xse.wire import commands
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SHUT = "cannot schedule new futures after shutdown"
 MOST_AT_ONCE = 1_000_000  # items that map(chunksize="auto") takes from a list, before the iteration
+STATUS_TIMEOUT_S = 10.0
 FOREIGN = "this pool belongs to the process that made it: make one in this process"
 
 
@@ -106,6 +109,19 @@ class PoolExecutor(Executor):
     def _endpoints(scratch: str, hosts: Sequence[str], ports: list[int]) -> list[str]:
         """Where its pools find the interchange: ``xse doctor`` tries TCP alone."""
         return endpoints_of(scratch, hosts, ports)
+
+    def status(self) -> Status:
+        """What the pool and its workers do at this moment. Raises BrokenPool when nothing can run any more."""
+        reply = self._client.request(commands.Status()).result(STATUS_TIMEOUT_S)
+        assert isinstance(reply, commands.StatusReply)
+        return status_of(reply, len(self._client.futures))
+
+    def __repr__(self) -> str:
+        """In one line, without asking anybody."""
+        n = len(self._client.futures)
+        state = f"broken: {self._client.broken}" if self._client.broken else "shut down" if self._shut else "open"
+        record = f", record={self.record!r}" if self.record else ""
+        return f"<xse.PoolExecutor, {state}, max_workers={self._max_workers}, {n:,} tasks under way{record}>"
 
     # ---- concurrent.futures
 
