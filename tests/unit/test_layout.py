@@ -101,6 +101,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
                 "interchange.loop",
                 "launch.addresses",
                 "launch.scratch",
+                "live.ask",
             },
         ),
         ("subprocess", {"client.client", "launch.allocation", "launch.binary", "launch.launchers", "pool.local_block"}),

@@ -82,11 +82,12 @@ def _asked(run: Run, task_id: int, *, known: bool) -> list[str]:
     if reply.block:
         b = reply.block
         host = f" on {', '.join(dict.fromkeys(b.hosts))}" if len(b.hosts) <= 4 else f" on {len(b.hosts)} nodes"
-        ahead = b.n_tasks - b.n_workers
-        state = (
-            "and runs, or is the next" if ahead <= 0 else f"which has {b.n_tasks:,} tasks for {b.n_workers:,} workers"
-        )
-        return [f"It is at block {b.block_id}{host}, {state}."]
+        if b.n_tasks <= b.n_workers:
+            return [f"It runs at block {b.block_id}{host}."]
+        return [
+            f"It is at block {b.block_id}{host}, which has {b.n_tasks:,} tasks for {b.n_workers:,} workers:"
+            " it runs, or is among the next."
+        ]
     if reply.n_before is None:
         return [] if known else [f"task {task_id} is not under way: it has ended, or there is no such task."]
     if not reply.status.blocks:

@@ -1,0 +1,133 @@
+"""What a user sees of a run: its record, its status, and the commands that ask about it, while it runs and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.tasks import wait_for
+from tests.support.waiting import eventually
+from tests.unit import sample
+from xse import OptionError, PoolExecutor
+from xse.cli import xse as cli
+from xse.errors import RunStopped
+from xse.record import open_record
+from xse.wire.messages import Status
+
+
+@pytest.fixture
+def place(any_mpi: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory; what runs is found there, and no run of others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What ``xse ARGUMENTS`` prints."""
+    capsys.readouterr()
+    code = cli.run(arguments)
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return captured.out
+
+
+def test_a_record_tells_each_task_with_its_function_its_worker_and_its_times(place: Path) -> None:
+    with PoolExecutor(2, record="run.xse") as pool:
+        assert list(pool.map(sample.double, range(500))) == [2 * i for i in range(500)]
+        lost = pool.submit(os._exit, 3)
+        raised = pool.submit(sample.reciprocal, 0)
+        assert lost.exception()
+        assert raised.exception()
+    record = open_record(place / "run.xse")
+    tasks = {task.id: task for task in record.tasks()}
+    assert record.ended
+    assert len(tasks) == 502
+    assert sum(task.function == "double" and task.outcome == Status.VALUE for task in tasks.values()) == 500
+    assert tasks[raised.task_id].outcome == Status.RAISED
+    assert tasks[lost.task_id].outcome == Status.WORKER_LOST
+    assert record.failures[lost.task_id]["exit_code"] == 3
+    host = os.uname().nodename
+    for task in tasks.values():
+        assert task.started is not None
+        assert task.ended is not None
+        assert task.answered is not None
+        assert task.ended - task.started >= 0
+        assert task.started < task.answered + 0.05
+        assert task.worker in (0, 1)
+        assert record.blocks[0].host_of(task.worker) == host
+    assert os.stat(place / "run.xse").st_mode & 0o777 == 0o600
+
+
+def test_a_run_answers_from_another_terminal_and_its_record_after_the_end(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    going = place / "go"
+    with PoolExecutor(1, record="run.xse") as pool:
+        assert pool.submit(sample.double, 1).result() == 2
+        futures = [pool.submit(wait_for, going) for _ in range(5)]
+        eventually(lambda: pool.status().running == 1, "a task runs")
+        status = pool.status()
+        assert (status.done, status.queued, status.workers, status.workers_idle) == (1, 4, 1, 0)
+        assert "5 tasks under way" in repr(pool)
+        found = json.loads(said(capsys, "status", "run.xse", "--json"))
+        assert (found["state"], found["done"], found["running"], found["queued"]) == ("running", 1, 1, 4)
+        assert "running" in said(capsys, "runs", ".")
+        assert "1 of 1 busy" in said(capsys, "top", "run.xse", "--once")
+        explained = [said(capsys, "explain", "run.xse", str(future.task_id)) for future in futures]
+        assert any("at block 0" in text for text in explained)
+        assert any("It waits in the queue behind" in text for text in explained)
+        assert "listening" in said(capsys, "logs", "run.xse")
+        going.touch()
+    assert "6 done, 0 running, 0 queued" in said(capsys, "status", "run.xse")
+    assert "ended" in said(capsys, "runs", ".")
+    assert "done; submitted" in said(capsys, "explain", "run.xse", str(futures[0].task_id))
+
+
+def test_a_run_that_is_stopped_fails_its_tasks_and_says_who_did_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PoolExecutor(1, record="run.xse") as pool:
+        future = pool.submit(wait_for, place / "never")
+        eventually(lambda: pool.status().running == 1, "it runs")
+        said(capsys, "stop", "run.xse")
+        with pytest.raises(RunStopped, match="xse stop"):
+            future.result(20)
+        with pytest.raises(RunStopped):
+            pool.submit(sample.double, 1)
+    record = open_record(place / "run.xse")
+    assert [task.id for task in record.tasks()] == [future.task_id]
+    assert record.ended
+
+
+def test_what_names_no_run_is_told_in_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "other.xse").write_text("something else")
+    for arguments, text in [
+        (("status", "nowhere"), "'nowhere' is no file, no directory, and no run on this host"),
+        (("status", "other.xse"), "other.xse is no record of xse"),
+        (("explain", str(place / "sub"), "1"), "is no file, no directory"),
+        (("runs", "nowhere"), "nowhere is no directory"),
+    ]:
+        assert cli.run(arguments) == 1
+        assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [("there.xse", "exists: a record is a new file"), ("/proc/x/y.xse", "cannot be made"), (5, "must be a path")],
+)
+def test_a_record_that_cannot_be_is_refused_before_anything_starts(place: Path, record: object, text: str) -> None:
+    (place / "there.xse").touch()
+    with pytest.raises((OptionError, TypeError), match=text):
+        PoolExecutor(1, record=record)  # type: ignore[arg-type]
+
+
+def test_a_pool_without_a_record_writes_none(place: Path) -> None:
+    with PoolExecutor(1) as pool:
+        assert pool.submit(sample.double, 1).result() == 2
+        assert pool.record is None
+    assert list(place.iterdir()) == []
