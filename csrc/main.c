@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/title.h"
 #include "links/connect.h"
-#include "links/mpx.h"
+#include "links/mpx_load.h"
 #include "links/zlink.h"
 #include "options.h"
 #include "rank/process.h"
@@ -22,7 +22,7 @@ static int main_fail(const struct err *err)
 
 static void main_print_versions(void)
 {
-    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\n", XSE_VERSION, mpx_library(), XSE_MPICC, zlink_library(""));
+    printf("xse-pool %s\nmpi %s\nmpicc %s\nzmq %s\n", XSE_VERSION, mpx_library(), mpx_mpicc(), zlink_library(""));
 }
 
 /* The command line, after what the connect file has for it. Both outlive the options, whose texts lie in them. */
@@ -73,8 +73,14 @@ int main(int argc, char **argv)
     mem_keep();
     if (main_read_options(&options, &file, argc, argv, &err))
         return main_fail(&err);
-    if (options.help || options.version) {
-        (options.help ? options_help : main_print_versions)();
+    if (options.help) {
+        options_help();
+        return 0;
+    }
+    if (options.version) {
+        if (mpx_load(&err))
+            return main_fail(&err);
+        main_print_versions();
         return 0;
     }
     if (gethostname(host, sizeof host - 1) ||
@@ -90,7 +96,7 @@ int main(int argc, char **argv)
     settings.cores = &cores;
     process_raise_descriptors();
     process_catch_signals();
-    if (!(loop = loop_new(&err)) || !(mpx = mpx_open(&argc, &argv, options.ranks, loop, &err)))
+    if (!(loop = loop_new(&err)) || mpx_load(&err) || !(mpx = mpx_open(&argc, &argv, options.ranks, loop, &err)))
         return main_fail(&err);
     struct rank_process *rank = rank_new(&settings, loop, mpx, zygote);
     int ending_fd = process_ending_fd(&err);

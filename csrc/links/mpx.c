@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "links/mpx_load.h"
 #include "links/mpx_recv.h"
 #include "links/mpx_ring.h"
 #include "links/mpx_send.h"
@@ -191,7 +192,7 @@ static int mpx_check_launcher(const struct mpx *m, int64_t asked, struct err *er
         err,
         "the launcher does not speak the PMI of %s, which xse-pool was built with: it has started %lld pools of "
         "one rank in place of one pool. Start it with the mpiexec beside %s",
-        mpx_library(), n, XSE_MPICC);
+        mpx_library(), n, mpx_mpicc());
 }
 
 static int mpx_open_links(struct mpx *m, struct err *err)

@@ -136,7 +136,7 @@ def test_a_file_of_c_includes_only_the_parts_that_its_part_may_use(name: str) ->
         (r"#include <mpi\.h>", {f"links/mpx{part}" for part in (".c", "_recv.h", "_requests.h", "_ring.h", "_send.h")}),
         (r"#include <zmq\.h>", set()),
         (r'#include "links/libzmq\.h"', {"links/libzmq.c", "links/zlink.c"}),
-        (r"\bdlopen\(", {"links/libzmq.c"}),
+        (r"\bdlopen\(", {"links/libzmq.c", "links/mpx_load.c"}),
         (r"#include <Python\.h>", {"worker/interpreter.c"}),
         (r"\bfork\(\)", {"worker/zygote.c", "worker/zygote_link.c"}),
         (
