@@ -1,5 +1,5 @@
 /* runner_sim.h: the runner whose workers are simulated: a clock, no processes, no Python. A rank has as many as one likes,
- * so that the rooms above them can be tried at a size that no machine at hand has.
+ * so that the processes above them can be tried at a size that no machine at hand has.
  *
  * The first 8 bytes of a task's arguments (u64, little endian) say how many microseconds it takes; one with fewer takes
  * none. Its result is its arguments as they came. A worker's tasks follow each other by its own clock: that this process

@@ -150,7 +150,7 @@ void bell_hear(struct bell *bell, void (*from)(void *arg, uint32_t rank, const s
     uint8_t byte[8];
     struct ring ring;
     struct sockaddr_in address;
-    /* One is rung once a sleep by each rank of the node: more than these are a stranger's. */
+    /* One is rung once a sleep by each rank of the node: more than these come from an untrusted peer. */
     for (int i = 0; i < MOST_HEARD && recv(bell->near, byte, sizeof byte, 0) >= 0; i++)
         ;
     for (int i = 0; i < MOST_HEARD && bell->far >= 0; i++) {

@@ -2,7 +2,7 @@
  *
  * Ranks of one node find each other by abstract unix sockets. Rank 0 and the ranks of other nodes use UDP; a socket for it
  * is opened only where there are such ranks. A ring says "look", or "I look by myself for some time", and nothing else. A
- * far ring carries the block's token: a stranger's datagram is read and dropped. */
+ * far ring carries the block's token: the datagram of an untrusted peer is read and dropped. */
 #ifndef XSE_BELL_H
 #define XSE_BELL_H
 

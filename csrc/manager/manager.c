@@ -89,8 +89,8 @@ static void manager_send_tasks(struct manager *manager, struct rank *rank, uint3
 static void manager_dispatch(struct manager *manager)
 {
     while (manager->state == RUNNING && !manager->held && manager->queue.n &&
-           (manager->rings.of[IDLE].n || manager->rings.of[ROOM].n)) {
-        struct ring_list *ring = manager->rings.of[IDLE].n ? &manager->rings.of[IDLE] : &manager->rings.of[ROOM];
+           (manager->rings.of[IDLE].n || manager->rings.of[CREDIT].n)) {
+        struct ring_list *ring = manager->rings.of[IDLE].n ? &manager->rings.of[IDLE] : &manager->rings.of[CREDIT];
         uint32_t n_ranks = ring->n, share = (manager->queue.n + n_ranks - 1) / n_ranks;
         for (uint32_t i = 0; i < n_ranks && manager->queue.n; i++)
             manager_send_tasks(manager, ring->first, share);

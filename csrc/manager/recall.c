@@ -54,7 +54,7 @@ void recall_balance(struct recall *recall, const struct rings *rings, int64_t no
     }
     uint64_t wanted = recall_balance_wants(recall, rings);
     bool in_vain = wanted > 0;
-    for (int ring = ROOM; ring <= AHEAD; ring++)
+    for (int ring = CREDIT; ring <= AHEAD; ring++)
         for (struct rank *rank = rings->of[ring].first; rank && wanted; rank = rank->next) {
             if (!rank->ahead || rank->recalled_for)
                 continue;
@@ -75,7 +75,7 @@ void recall_balance(struct recall *recall, const struct rings *rings, int64_t no
 bool recall_for_interchange(struct recall *recall, const struct rings *rings, uint64_t wanted,
                             const struct recall_host *host)
 {
-    for (int ring = ROOM; ring <= AHEAD; ring++)
+    for (int ring = CREDIT; ring <= AHEAD; ring++)
         for (struct rank *rank = rings->of[ring].first; rank && wanted; rank = rank->next) {
             if (rank->in_flight <= rank->n_workers || rank->recalled_for)
                 continue;

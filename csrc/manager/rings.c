@@ -11,7 +11,7 @@ static enum ring rings_ring_of(const struct rank *rank)
     /* What lies ahead of the workers is filled up when half of it is done: a message for each task would cost more. */
     uint32_t ahead = rank->capacity > rank->n_workers ? rank->capacity - rank->n_workers : 0;
     if (rank->in_flight < rank->capacity && rank->in_flight <= rank->n_workers + ahead / 2)
-        return ROOM;
+        return CREDIT;
     return rank->in_flight > rank->n_workers ? AHEAD : FULL;
 }
 

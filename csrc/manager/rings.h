@@ -9,8 +9,8 @@
 #include "manager/clock.h"
 #include "wire/wire.h"
 
-/* IDLE: has workers that wait. ROOM: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
-enum ring { NOWHERE, IDLE, ROOM, AHEAD, FULL };
+/* IDLE: has workers that wait. CREDIT: has credit worth a message. AHEAD: has neither, and more tasks than workers. */
+enum ring { NOWHERE, IDLE, CREDIT, AHEAD, FULL };
 
 enum recall_for { RECALL_NOBODY, RECALL_BALANCE, RECALL_INTERCHANGE };
 
