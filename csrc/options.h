@@ -24,7 +24,9 @@ struct options {
     int64_t prefetch; /* -1: by measurement */
     int64_t max_tasks_per_worker; /* 0: no limit */
     int64_t memory_limit; /* bytes; 0: none */
-    int64_t probe_timeout_s, start_timeout_s, drain_after_s, grace_ms;
+    int64_t probe_timeout_s, drain_after_s, grace_ms;
+    int64_t start_timeout_s; /* 0: by the number of ranks */
+    int64_t min_ranks; /* 0: half of them */
     bool debug, help, version;
 };
 

@@ -49,7 +49,8 @@ class WorkerLost(XseError):
     """The worker process died with the task: a crash, os._exit, the out-of-memory killer.
 
     ``host``, ``rank`` and ``pid`` say where; ``signal`` (0: none) and ``exit_code`` (-1: none) how; ``stderr`` holds
-    the last lines that the worker wrote there.
+    the last lines that the worker wrote there. Where the whole rank has failed, ``signal`` is 0, ``exit_code`` -1,
+    ``pid`` the rank's, and ``stderr`` the reason.
     """
 
     def __init__(self, *, host: str, rank: int, pid: int, signal: int, exit_code: int, stderr: str) -> None:
@@ -65,6 +66,8 @@ class WorkerLost(XseError):
         return _worker_lost, self.args
 
     def __str__(self) -> str:
+        if not self.signal and self.exit_code < 0:
+            return f"the task was lost with its rank, which has failed: {self.stderr.rstrip()}"
         how = f"signal {self.signal} ({signal_name(self.signal)})" if self.signal else f"exit code {self.exit_code}"
         tail = f"; the last it wrote to stderr:\n{self.stderr.rstrip()}" if self.stderr.strip() else ""
         return f"the worker that ran this task (pid {self.pid}, rank {self.rank} on {self.host}) ended by {how}{tail}"

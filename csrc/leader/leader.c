@@ -13,7 +13,7 @@
 
 #define MOST_START_FAILURES 3u /* in a row, none of them ready in between */
 #define MOST_BLAMED 3u
-#define MANAGER_GONE_US 3000000 /* for a leader that has failed to hear the last STOP; then its manager is gone */
+#define MANAGER_GONE_US 3000000 /* the least time for a leader that has failed to hear the last STOP */
 #define LEAVE_TIMEOUT_US 5000000 /* for a worker that is to be replaced: exit handlers, what it joins */
 #define KEEP_FUNCTION_BYTES (64u << 20)
 
@@ -230,6 +230,44 @@ static void leader_dispatch(struct leader *leader)
         leader_give_task(leader, worker, task_pop(&leader->queue));
 }
 
+/* The task ends without an answer of its own. */
+static void leader_lose_task(struct leader *leader, const struct worker *worker, struct task *task,
+                             enum wire_status status, const struct wire_failure *failure)
+{
+    struct wire_failure record = *failure;
+    /* A worker does not say when it begins: that is taken to be when the task became its first. */
+    int64_t took_us = leader->now_us - worker->began_us;
+    struct wire_result result = {.id = task->id,
+                                 .start = (uint64_t)worker->began_us,
+                                 .time = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX,
+                                 .worker = leader->settings.first_in_block + worker->index,
+                                 .status = (uint8_t)status};
+    char late[64];
+    record.rank = leader->settings.rank;
+    record.host = leader->host_name;
+    record.block = leader->block_id;
+    if (status == WIRE_TIMEOUT) {
+        snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
+        record.detail = late;
+    }
+    leader->n_given--;
+    if (status == WIRE_CANCELLED)
+        leader_answer(leader, &result, NULL);
+    else
+        leader_answer_failure(leader, &result, &record);
+    task_free(task);
+}
+
+/* Several had begun if the worker wrote to its own pipe and was not heard any more. */
+static void leader_lose_tasks_of(struct leader *leader, struct worker *worker, const struct wire_failure *failure)
+{
+    struct task *task;
+    while ((task = task_pop(&worker->given))) {
+        bool killed_for_it = worker->killed && worker->killed_for == task->id;
+        leader_lose_task(leader, worker, task, killed_for_it ? worker->killed_with : WIRE_WORKER_LOST, failure);
+    }
+}
+
 /* ---- ending ----------------------------------------------------------------------------------------------------- */
 
 /* The end begins here. BYE is said at the end of the turn, when the workers are gone: this may be an event of theirs. */
@@ -253,10 +291,23 @@ static bool leader_has_failed(const struct leader *leader)
     return leader->bye == WIRE_FAILED || leader->bye == WIRE_SETUP_RAISED;
 }
 
+/* Of a rank that has failed its workers are gone, and so is what they ran: each task has its answer, and the block goes on
+ * with its other ranks. */
+static void leader_lose_given(struct leader *leader)
+{
+    const struct wire_failure failure = {
+        .pid = leader->settings.pid, .exit_code = -1, .host = "", .block = "", .detail = leader->reason};
+    for (uint32_t i = 0; i < leader->settings.n_workers; i++)
+        leader_lose_tasks_of(leader, &leader->workers[i], &failure);
+}
+
 static void leader_say_bye(struct leader *leader)
 {
     leader_flush_answers(leader); /* what was answered in the turn in which the end began */
     leader->host.end_runner(leader->host.arg);
+    if (leader->bye == WIRE_FAILED)
+        leader_lose_given(leader);
+    leader_flush_answers(leader);
     leader->state = ENDED;
     leader->ended_us = leader->now_us;
     struct wire_message bye = {.type = WIRE_BYE, .count = leader->bye, .ending = {wire_text_of(leader->reason)}};
@@ -264,16 +315,15 @@ static void leader_say_bye(struct leader *leader)
     leader->host.ended(leader->host.arg, leader_has_failed(leader));
 }
 
-/* A leader that has ended waits for the last STOP: while other ranks drain for hours, if their manager's heartbeats say
- * that it lives; and once it has failed, for which the manager stops the block, not long. INT64_MAX: as long as it takes,
- * for before START the manager may be busy finding the interchange. */
+/* A leader that has ended waits for the last STOP, which may be hours away: other ranks work or drain. Its manager's
+ * heartbeats say that it lives. INT64_MAX: as long as it takes, for before START the manager may be busy finding the
+ * interchange. */
 static int64_t leader_abandoned_at_us(const struct leader *leader)
 {
-    if (leader->state != ENDED || leader->manager_gone || !leader->block_id)
+    if (leader->state != ENDED || leader->manager_gone || !leader->period_us)
         return INT64_MAX;
-    if (leader_has_failed(leader))
-        return leader->ended_us + MANAGER_GONE_US;
-    return leader->period_us ? leader->last_heard_us + leader->threshold_us + 1 : INT64_MAX;
+    int64_t silence = leader->last_heard_us + leader->threshold_us + 1, least = leader->ended_us + MANAGER_GONE_US;
+    return leader_has_failed(leader) && silence < least ? least : silence;
 }
 
 static void leader_drain(struct leader *leader, int64_t grace_until_us)
@@ -369,34 +419,6 @@ static void leader_on_result(void *arg, uint32_t index, enum wire_status status,
     leader_time_changed(leader, worker);
 }
 
-/* The task ends without an answer of its own. */
-static void leader_lose_task(struct leader *leader, const struct worker *worker, struct task *task,
-                             enum wire_status status, const struct wire_failure *failure)
-{
-    struct wire_failure record = *failure;
-    /* A worker does not say when it begins: that is taken to be when the task became its first. */
-    int64_t took_us = leader->now_us - worker->began_us;
-    struct wire_result result = {.id = task->id,
-                                 .start = (uint64_t)worker->began_us,
-                                 .time = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX,
-                                 .worker = leader->settings.first_in_block + worker->index,
-                                 .status = (uint8_t)status};
-    char late[64];
-    record.rank = leader->settings.rank;
-    record.host = leader->host_name;
-    record.block = leader->block_id;
-    if (status == WIRE_TIMEOUT) {
-        snprintf(late, sizeof late, "it ran longer than its timeout of %g s", task->timeout_ms / 1000.0);
-        record.detail = late;
-    }
-    leader->n_given--;
-    if (status == WIRE_CANCELLED)
-        leader_answer(leader, &result, NULL);
-    else
-        leader_answer_failure(leader, &result, &record);
-    task_free(task);
-}
-
 /* What the dead worker had not begun is for others. A task that was next may be why it died: arguments that do not fit its
  * memory end every worker that only reads them. After a few it is lost, for it must not end workers for ever. */
 static void leader_take_back_from_dead(struct leader *leader, struct worker *worker, const struct wire_failure *failure)
@@ -418,7 +440,6 @@ static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_f
 {
     struct leader *leader = arg;
     struct worker *worker = &leader->workers[index];
-    struct task *task;
     bool asked = worker->state == LEAVING;
     leader_take_back_from_dead(leader, worker, failure);
     worker->leave_by_us = 0;
@@ -443,11 +464,7 @@ static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_f
         log_warning("worker_lost rank=%u worker=%u pid=%u exit_code=%d signal=%d task=%lld", leader->settings.rank,
                     index, failure->pid, failure->exit_code, failure->signal,
                     worker->given.n ? (long long)worker->given.first->id : -1LL);
-    /* Several had begun if it wrote to its own pipe and was not heard any more. */
-    while ((task = task_pop(&worker->given)))
-        leader_lose_task(leader, worker, task,
-                         worker->killed && worker->killed_for == task->id ? worker->killed_with : WIRE_WORKER_LOST,
-                         failure);
+    leader_lose_tasks_of(leader, worker, failure);
     worker->killed = false;
     leader_time_changed(leader, worker);
     if (leader->state == RUNNING) {
@@ -461,12 +478,14 @@ static void leader_on_worker_gone(void *arg, uint32_t index, const struct wire_f
 static void leader_on_start(struct leader *leader, const struct msg *msg)
 {
     const struct wire_message *m = &msg->wire;
-    if (leader->state != WAITING)
+    if (leader->block_id)
         return;
     leader->block_id = mem_text_n(m->start.block_id.p, m->start.block_id.n);
-    char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
     leader->period_us = m->start.heartbeat_period_ms * INT64_C(1000);
     leader->threshold_us = m->start.heartbeat_threshold_ms * INT64_C(1000);
+    if (leader->state != WAITING)
+        return;
+    char *pool_id = mem_text_n(m->start.pool_id.p, m->start.pool_id.n);
     leader->state = RUNNING;
     struct runner_start start = {.rank = leader->settings.rank,
                                  .first_in_node = leader->settings.first_in_node,
@@ -555,7 +574,8 @@ static void leader_on_recall(struct leader *leader, uint32_t wanted)
 void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now_us)
 {
     leader->now_us = leader->last_heard_us = now_us;
-    if (leader->state == ENDED && msg->wire.type != WIRE_TASKS) /* the runner is gone; tasks are given back */
+    /* The runner is gone. Tasks are given back, and START says when the manager is to be taken for gone, too. */
+    if (leader->state == ENDED && msg->wire.type != WIRE_TASKS && msg->wire.type != WIRE_START)
         return;
     switch (msg->wire.type) {
     case WIRE_START:

@@ -11,6 +11,8 @@
 #include "manager/recall.h"
 
 #define STOP_TIMEOUT_US 1500000 /* for ranks to say BYE after STOP NOW, or after the grace is over */
+/* What nodes may take in a REGISTER, so that one more and the texts of the block fit into its head. */
+#define NODES_BYTES (WIRE_MAX_HEAD - 8 * WIRE_MAX_TEXT)
 #define FLUSH_BYTES (16u << 20)
 #define HOLD_BYTES (64u << 10)
 
@@ -23,7 +25,8 @@ struct manager {
     struct rank *ranks;
     struct rings rings;
     struct recall recall;
-    uint32_t n_stand, n_bye;
+    uint32_t n_stand, n_left, n_lost;
+    uint32_t n_known; /* ranks that stand, or are lost before they did */
     char *python_version;
     struct task_table *table;
     struct task_queue queue;
@@ -35,7 +38,7 @@ struct manager {
     struct wire_results results;
     struct parts results_payload;
     int64_t now_us, last_heard_us, last_sent_us, period_us, threshold_us;
-    int64_t start_by_us, drain_at_us, stop_by_us, beat_at_us;
+    int64_t late_at_us, start_by_us, drain_at_us, stop_by_us, beat_at_us;
     /* how it will end */
     enum wire_bye bye;
     char *reason;
@@ -151,15 +154,33 @@ static void manager_give_back(struct manager *manager)
             tasks_write(&manager->queue, manager->queue.n < WIRE_MAX_ITEMS ? manager->queue.n : WIRE_MAX_ITEMS));
 }
 
+static void manager_tell_lost(struct manager *manager, const struct rank *rank)
+{
+    manager_to_interchange(manager,
+                           msg_text(WIRE_RANK_LOST, manager->settings.first_rank + rank->index, rank->lost_because));
+}
+
+/* The ranks that are not lost, as far as a REGISTER can hold them: how many. One is there in any case, for a block that
+ * cannot register says so by the BYE that follows. */
+static uint32_t manager_put_nodes(const struct manager *manager, struct buf *nodes)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < manager->settings.n_ranks && n < WIRE_MAX_ITEMS && nodes->n < NODES_BYTES; i++)
+        if (!manager->ranks[i].lost || manager->n_lost == manager->settings.n_ranks) {
+            wire_put_node(nodes, &manager->ranks[i].node);
+            n++;
+        }
+    return n;
+}
+
 static void manager_send_register(struct manager *manager)
 {
     struct buf nodes = {0};
+    uint32_t n_nodes = manager_put_nodes(manager, &nodes);
     const struct manager_settings *s = &manager->settings;
-    for (uint32_t i = 0; i < s->n_ranks; i++)
-        wire_put_node(&nodes, &manager->ranks[i].node);
     struct wire_message registration = {
         .type = WIRE_REGISTER,
-        .count = s->n_ranks,
+        .count = n_nodes,
         .registration = {.block_id = wire_text_of(s->block_id),
                          .pool_id = wire_text_of(s->pool_id),
                          .xse_version = wire_text_of(s->xse_version),
@@ -169,13 +190,16 @@ static void manager_send_register(struct manager *manager)
                          .nodes = {nodes.p, nodes.n}}};
     manager_to_interchange(manager, msg_make(registration, NULL));
     buf_free(&nodes);
+    for (uint32_t i = 0; i < s->n_ranks; i++)
+        if (manager->ranks[i].lost)
+            manager_tell_lost(manager, &manager->ranks[i]);
 }
 
 /* ---- ending ----------------------------------------------------------------------------------------------------- */
 
 static void manager_end(struct manager *manager)
 {
-    bool orderly = manager->n_bye == manager->settings.n_ranks;
+    bool orderly = manager->n_left == manager->settings.n_ranks;
     bool failed = manager->bye != WIRE_ASKED && manager->bye != WIRE_DRAINED;
     const char *reason = manager->reason ? manager->reason : "";
     if (manager->state == OVER)
@@ -199,7 +223,7 @@ static void manager_end(struct manager *manager)
  * way to it any more. */
 static void manager_end_if_all_left(struct manager *manager)
 {
-    if (manager->n_bye < manager->settings.n_ranks)
+    if (manager->n_left < manager->settings.n_ranks)
         return;
     if (manager->bye != WIRE_DRAINED || manager->drain_heard || !manager->announced || manager->stop_by_us < INT64_MAX)
         manager_end(manager);
@@ -236,21 +260,46 @@ static void manager_begin_end(struct manager *manager, enum wire_bye code, const
 
 /* ---- what ranks say --------------------------------------------------------------------------------------------- */
 
+static void manager_register(struct manager *manager)
+{
+    struct buf nodes = {0};
+    uint32_t n = manager->settings.n_ranks - manager->n_lost, n_nodes = manager_put_nodes(manager, &nodes);
+    buf_free(&nodes);
+    if (n_nodes < n) {
+        char reason[300];
+        snprintf(
+            reason, sizeof reason,
+            "%u ranks are too many for one connection, whose REGISTER holds %u of them: let the block form smaller "
+            "groups (xse-pool --group-size)",
+            n, n_nodes);
+        manager_begin_end(manager, WIRE_FAILED, reason, 0);
+        return;
+    }
+    manager->state = REGISTERING;
+    manager_send_register(manager);
+}
+
+/* Of each rank it is known now that it stands, or that it is lost. */
+static void manager_register_if_all_are_known(struct manager *manager)
+{
+    if (manager->state == GATHERING && manager->n_known == manager->settings.n_ranks)
+        manager_register(manager);
+}
+
 static void manager_on_node(struct manager *manager, struct rank *rank, const struct msg *msg)
 {
-    if (rank->stands || manager->state != GATHERING)
+    if (rank->stands || rank->lost || manager->state != GATHERING)
         return;
     rank->stands = true;
     rings_place(&manager->rings, rank);
     rank->node = msg->wire.leader.node;
-    rank->node.rank = rank->index;
+    rank->node.rank = manager->settings.first_rank + rank->index;
     rank->node.host.p = mem_text_n(rank->node.host.p, rank->node.host.n);
     if (!manager->python_version)
         manager->python_version = mem_text_n(msg->wire.leader.python_version.p, msg->wire.leader.python_version.n);
-    if (++manager->n_stand < manager->settings.n_ranks)
-        return;
-    manager->state = REGISTERING;
-    manager_send_register(manager);
+    manager->n_stand++;
+    manager->n_known++;
+    manager_register_if_all_are_known(manager);
 }
 
 static void manager_set_credit(struct manager *manager, struct rank *rank, uint32_t capacity, uint32_t n_workers,
@@ -311,22 +360,62 @@ static void manager_on_tasks_back(struct manager *manager, struct rank *rank, st
     recall_gave_interchange(&manager->recall);
 }
 
+/* How many ranks must be left for the block to go on. */
+static uint32_t manager_floor(const struct manager *manager)
+{
+    uint32_t n = manager->settings.n_ranks, min = manager->settings.min_ranks;
+    return !min ? (n + 1) / 2 : min < n ? min : n;
+}
+
+static void manager_lose_rank(struct manager *manager, struct rank *rank, const char *reason)
+{
+    uint32_t n = manager->settings.n_ranks, left = n - ++manager->n_lost;
+    rank->lost = true;
+    manager->n_known += !rank->stands;
+    rank->lost_because = mem_text(reason);
+    rings_place(&manager->rings, rank);
+    log_error("rank_lost rank=%u left=%u of=%u reason=\"%s\"", rank->index, left, n, reason);
+    if (left < manager_floor(manager)) {
+        char all[1400];
+        snprintf(all, sizeof all, "%u of %u ranks are lost, and the block needs %u (min_ranks); the last is %s",
+                 manager->n_lost, n, manager_floor(manager), reason);
+        manager_begin_end(manager, WIRE_FAILED, n > 1 ? all : reason, 0);
+        return;
+    }
+    if (manager->state == GATHERING)
+        manager_register_if_all_are_known(manager);
+    else
+        manager_tell_lost(manager, rank);
+}
+
 static void manager_on_bye(struct manager *manager, struct rank *rank, const struct msg *msg)
 {
     if (rank->bye)
         return;
     rank->bye = true;
-    manager->n_bye++;
+    rank->failed = msg->wire.count == WIRE_FAILED;
     manager_set_credit(manager, rank, 0, 0, 0);
     manager_has_none(manager, rank);
-    if (manager->state != STOPPING) {
-        char *reason = mem_text_n(msg->wire.ending.reason.p, msg->wire.ending.reason.n);
-        if (msg->wire.count == WIRE_SETUP_RAISED)
-            parts_add_range(&manager->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
-        manager_begin_end(manager, msg->wire.count == WIRE_ASKED ? WIRE_FAILED : (enum wire_bye)msg->wire.count, reason,
-                          0);
-        mem_free(reason);
-    } else
+    if (manager->state == STOPPING)
+        return;
+    char *reason = mem_text_n(msg->wire.ending.reason.p, msg->wire.ending.reason.n);
+    if (msg->wire.count == WIRE_SETUP_RAISED) { /* so it will everywhere */
+        parts_add_range(&manager->exception, &msg->payload, (struct place){0, 0}, msg->payload.length);
+        manager_begin_end(manager, WIRE_SETUP_RAISED, reason, 0);
+    } else if (!rank->lost)
+        manager_lose_rank(manager, rank, reason);
+    mem_free(reason);
+}
+
+/* A rank has left when it has said BYE. One that has failed answers or gives back all that it had, tasks included that were
+ * under way to it when it did. */
+static void manager_has_left(struct manager *manager, struct rank *rank)
+{
+    if (rank->left || !rank->bye || (rank->failed && rank->in_flight))
+        return;
+    rank->left = true;
+    manager->n_left++;
+    if (manager->state == STOPPING)
         manager_end_if_all_left(manager);
 }
 
@@ -383,6 +472,7 @@ void manager_on_rank(struct manager *manager, uint32_t index, struct msg *msg, i
     default:
         log_error("message_unexpected rank=%u type=%d", index, msg->wire.type);
     }
+    manager_has_left(manager, rank);
 }
 
 /* ---- what the interchange says ---------------------------------------------------------------------------------- */
@@ -523,7 +613,7 @@ static void manager_beat(struct manager *manager)
     manager->beat_at_us = manager->now_us + manager->period_us / 2;
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
         struct rank *rank = &manager->ranks[i];
-        if (!rank->bye && manager->now_us - rank->last_heard_us > manager->threshold_us) {
+        if (!rank->bye && !rank->lost && manager->now_us - rank->last_heard_us > manager->threshold_us) {
             char reason[1200];
             snprintf(reason, sizeof reason, "rank %u on %s has been silent for longer than the heartbeat threshold",
                      rank->index, rank->node.host.p ? rank->node.host.p : "?");
@@ -539,24 +629,49 @@ static void manager_beat(struct manager *manager)
                                     manager->now_us);
 }
 
+static uint32_t manager_first_late_rank(const struct manager *manager)
+{
+    uint32_t i = 0;
+    while (i < manager->settings.n_ranks && (manager->ranks[i].stands || manager->ranks[i].lost))
+        i++;
+    return i;
+}
+
+/* Ranks that have not started in good time: the block goes on without them, if there are enough others. It does so before
+ * start_timeout is over, which is when the executor gives the block up. */
+static void manager_lose_late_ranks(struct manager *manager)
+{
+    char reason[200];
+    uint32_t i;
+    manager->late_at_us = INT64_MAX;
+    if (manager->n_stand < manager_floor(manager))
+        return;
+    while (manager->state == GATHERING && (i = manager_first_late_rank(manager)) < manager->settings.n_ranks) {
+        snprintf(reason, sizeof reason, "rank %u, which had not started after three quarters of start_timeout (%lld s)",
+                 manager->settings.first_rank + i, (long long)(manager->settings.start_timeout_us / 1000000));
+        manager_to_rank(manager, &manager->ranks[i], msg_bare(WIRE_STOP, WIRE_NOW, 0));
+        manager_lose_rank(manager, &manager->ranks[i], reason);
+    }
+}
+
 static void manager_start_is_late(struct manager *manager)
 {
-    char reason[1200];
+    char reason[300];
     if (manager->state == REGISTERING)
         snprintf(reason, sizeof reason, "the interchange has not answered the registration");
-    else {
-        uint32_t i = 0;
-        while (i < manager->settings.n_ranks && manager->ranks[i].stands)
-            i++;
-        snprintf(reason, sizeof reason, "only %u of %u ranks have started; rank %u is the first that has not",
-                 manager->n_stand, manager->settings.n_ranks, i);
-    }
+    else
+        snprintf(reason, sizeof reason,
+                 "only %u of %u ranks have started within %lld s (start_timeout); rank %u is the first that has not",
+                 manager->n_stand, manager->settings.n_ranks, (long long)(manager->settings.start_timeout_us / 1000000),
+                 manager->settings.first_rank + manager_first_late_rank(manager));
     manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 
 void manager_on_tick(struct manager *manager, int64_t now_us)
 {
     manager->now_us = now_us;
+    if (manager->state == GATHERING && now_us >= manager->late_at_us)
+        manager_lose_late_ranks(manager);
     if ((manager->state == GATHERING || manager->state == REGISTERING) && now_us >= manager->start_by_us)
         manager_start_is_late(manager);
     if (manager->period_us && manager->state != OVER && now_us >= manager->beat_at_us)
@@ -572,6 +687,8 @@ int64_t manager_deadline_us(const struct manager *manager)
     int64_t next = INT64_MAX;
     if (manager->state == GATHERING || manager->state == REGISTERING)
         next = manager->start_by_us;
+    if (manager->state == GATHERING && manager->late_at_us < next)
+        next = manager->late_at_us;
     if (manager->state == STOPPING)
         next = manager->stop_by_us;
     if (manager->state == RUNNING && manager->recall.look_at_us < next)
@@ -608,7 +725,7 @@ void manager_flush(struct manager *manager, int64_t now_us)
 const char *manager_check(const struct manager *manager)
 {
     uint64_t n_workers = 0, capacity = 0, in_flight = 0, task_us = 0;
-    uint32_t n_stand = 0, n_bye = 0;
+    uint32_t n_stand = 0, n_left = 0, n_lost = 0, n_known = 0;
     for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
         const struct rank *rank = &manager->ranks[i];
         n_workers += rank->n_workers;
@@ -616,14 +733,17 @@ const char *manager_check(const struct manager *manager)
         in_flight += rank->in_flight;
         task_us += (uint64_t)rank->task_us * rank->n_workers;
         n_stand += rank->stands;
-        n_bye += rank->bye;
+        n_left += rank->left;
+        n_lost += rank->lost;
+        n_known += rank->stands || rank->lost;
     }
     if (n_workers != manager->n_workers || capacity != manager->capacity || task_us != manager->task_us)
         return "the block's credit is not the sum of its ranks'";
     if (in_flight != manager->in_flight)
         return "the tasks in flight are not the sum over the ranks";
-    if (n_stand != manager->n_stand || n_bye != manager->n_bye)
-        return "the ranks that stand, or that have ended, are not counted right";
+    if (n_stand != manager->n_stand || n_left != manager->n_left || n_lost != manager->n_lost ||
+        n_known != manager->n_known)
+        return "the ranks that stand, that have ended, or that are lost, are not counted right";
     if (manager->state == RUNNING && !manager->held && manager->queue.n && manager->rings.of[IDLE].n)
         return "a worker waits while a task does";
     const char *broken = rings_check(&manager->rings, manager->ranks, manager->settings.n_ranks);
@@ -647,6 +767,7 @@ struct manager *manager_new(const struct manager_settings *settings, const struc
     for (uint32_t i = 0; i < settings->n_ranks; i++)
         manager->ranks[i].index = i;
     manager->now_us = manager->last_heard_us = manager->last_sent_us = now_us;
+    manager->late_at_us = now_us + settings->start_timeout_us / 4 * 3;
     manager->start_by_us = now_us + settings->start_timeout_us;
     manager->drain_at_us = settings->drain_after_us ? now_us + settings->drain_after_us : 0;
     recall_init(&manager->recall, now_us);
@@ -657,8 +778,10 @@ void manager_free(struct manager *manager)
 {
     if (!manager)
         return;
-    for (uint32_t i = 0; i < manager->settings.n_ranks; i++)
+    for (uint32_t i = 0; i < manager->settings.n_ranks; i++) {
         mem_free((void *)(uintptr_t)manager->ranks[i].node.host.p);
+        mem_free(manager->ranks[i].lost_because);
+    }
     task_queue_clear(&manager->queue);
     task_table_free(manager->table);
     wire_results_free(&manager->results);

@@ -1,5 +1,8 @@
 /* manager.h: the state machine of rank 0: which rank of the block gets which task. No ZeroMQ, no MPI, no clock of its own.
  *
+ * A rank that fails (its zygote dies, no worker can be started) is lost with what it ran, and the block goes on with the
+ * others while there are enough. A rank whose process dies is not seen here: MPI ends the job.
+ *
  * Its life: it gathers a NODE from every rank, registers the block with the interchange, starts the ranks, and then
  * passes tasks down by credit and results up, until the block ends: asked to, by a signal, drained, or failed. */
 #ifndef XSE_MANAGER_H
@@ -21,8 +24,9 @@ struct manager_host {
 };
 
 struct manager_settings {
-    uint32_t n_ranks;
+    uint32_t n_ranks, first_rank; /* of this manager; the first one's number in the whole block */
     const char *block_id, *pool_id, *xse_version, *mpi, *zmq; /* copied */
+    uint32_t min_ranks; /* with fewer the block ends; 0: half of them */
     int64_t start_timeout_us; /* until every rank stands and the interchange has answered */
     int64_t drain_after_us; /* from the start, take no more tasks; 0: never */
     uint32_t grace_ms; /* what runs may take to end after a signal */

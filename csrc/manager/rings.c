@@ -4,7 +4,7 @@
 
 static enum ring rings_ring_of(const struct rank *rank)
 {
-    if (!rank->stands || rank->bye)
+    if (!rank->stands || rank->bye || rank->lost)
         return NOWHERE;
     if (rank->in_flight < rank->n_workers && rank->in_flight < rank->capacity)
         return IDLE;

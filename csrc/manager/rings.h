@@ -17,6 +17,9 @@ enum recall_for { RECALL_NOBODY, RECALL_BALANCE, RECALL_INTERCHANGE };
 struct rank {
     uint32_t index;
     bool stands, bye;
+    bool failed, left; /* it said so in its BYE; nothing more comes of it */
+    bool lost; /* it has failed, and the block goes on without it */
+    char *lost_because;
     uint32_t n_workers, capacity, in_flight, task_us;
     enum recall_for recalled_for; /* see recall.h */
     uint32_t n_recalled; /* tasks that it was asked for and has not answered about */

@@ -299,6 +299,14 @@ static void rank_make_leader(struct rank_process *rank, const struct process_cor
     rank->leader_timer = (struct loop_timer){.due = rank_on_leader_timer, .arg = rank};
 }
 
+/* Many ranks take longer: they read Python from one file system. xse/launch/options.py has the same figures. */
+static int64_t rank_start_timeout_us(const struct options *options, uint32_t n_ranks)
+{
+    if (options->start_timeout_s)
+        return options->start_timeout_s * 1000000;
+    return INT64_C(120000000) + INT64_C(100000) * n_ranks;
+}
+
 static void rank_make_manager(struct rank_process *rank)
 {
     struct err err;
@@ -315,7 +323,8 @@ static void rank_make_manager(struct rank_process *rank)
                                         .xse_version = XSE_VERSION,
                                         .mpi = mpx_library(),
                                         .zmq = zlink_library(o->libzmq),
-                                        .start_timeout_us = o->start_timeout_s * 1000000,
+                                        .min_ranks = (uint32_t)o->min_ranks,
+                                        .start_timeout_us = rank_start_timeout_us(o, mpx_n_ranks(rank->mpx)),
                                         .drain_after_us = o->drain_after_s * 1000000,
                                         .grace_ms = (uint32_t)o->grace_ms};
     struct manager_host host = {rank_manager_to_rank, rank_manager_to_interchange, rank_interchange_is_busy,

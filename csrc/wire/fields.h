@@ -79,6 +79,7 @@
     M(CREDIT, 20, credit, WIRE_DRAINING, 0, UINT32_MAX, 0)                                                             \
     M(STOP, 21, none, WIRE_NOW, 0, UINT32_MAX, 0)                                                                      \
     M(BYE, 22, ending, 0, 0, 4, WIRE_MAX_ITEM)                                                                         \
+    M(RANK_LOST, 23, ending, 0, 0, UINT32_MAX, 0)                                                                      \
     M(NODE, 32, leader, 0, 0, 0, 0)                                                                                    \
     M(START, 33, start, 0, 1, WIRE_MAX_ITEMS, WIRE_MAX_ITEM)                                                           \
     M(LOG, 34, log, 0, 0, 3, 0)                                                                                        \

@@ -20,7 +20,7 @@ struct msg *msg_new(struct buf *head, struct parts *payload);
 struct msg *msg_make(struct wire_message described, struct parts *payload);
 struct msg *msg_bare(enum wire_type type, unsigned flags, uint32_t count);
 struct msg *msg_heartbeat(int64_t clock_us, uint64_t echo_us); /* echo_us 0: it answers none */
-struct msg *msg_text(enum wire_type type, uint32_t count, const char *text); /* REFUSE, BYE, LOG */
+struct msg *msg_text(enum wire_type type, uint32_t count, const char *text); /* REFUSE, BYE, RANK_LOST, LOG */
 struct msg *msg_ref(struct msg *msg);
 void msg_unref(struct msg *msg); /* NULL is fine */
 

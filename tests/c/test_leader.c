@@ -492,7 +492,7 @@ static void a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end(vo
     end(&w);
 }
 
-static void workers_that_never_start_end_the_block_with_the_reason(void)
+static void workers_that_never_start_end_the_rank_with_the_reason(void)
 {
     struct world w;
     begin(&w, -1);
@@ -731,18 +731,62 @@ static void a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_
     end(&w);
 }
 
-static void a_leader_that_has_failed_does_not_wait_long(void)
+static void fail(struct world *w, const char *reason)
+{
+    w->fake.runner.events.failed(w->fake.runner.events.arg, reason);
+    flush_world(w);
+}
+
+static void what_a_failed_rank_ran_is_lost_with_its_reason_and_the_rest_comes_back(void)
+{
+    struct world w;
+    start(&w, N); /* prefetch */
+    for (int i = 0; i < 40; i++) { /* until tasks are known to be short */
+        say(&w, make_tasks(100 + (uint64_t)i, 1, 'f', 0));
+        for (int j = 0; j < N; j++)
+            if (w.fake.n_given[j] > w.fake.n_begun[j])
+                run_one(&w, j, 10);
+    }
+    say(&w, make_tasks(1, N + 2, 'f', 0));
+    for (int i = 0; i < N; i++)
+        begin_task(&w, i);
+    int before = outbox_count(&w.out, WIRE_RESULTS);
+    fail(&w, "the zygote has died");
+    struct msg *results = outbox_last(&w.out, WIRE_RESULTS), *back = outbox_last(&w.out, WIRE_TASKS);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RESULTS), before + 1);
+    CHECK_EQUAL(results->wire.count, N);
+    for (uint32_t i = 0; i < results->wire.count; i++)
+        CHECK_EQUAL(wire_status(&results->wire, i), WIRE_WORKER_LOST);
+    CHECK(back && back->wire.count == 2, "what had not begun did not come back");
+    CHECK_EQUAL(w.out.v[w.out.n - 1]->wire.type, WIRE_BYE);
+    end(&w);
+}
+
+static void a_leader_that_has_failed_waits_for_the_last_stop_while_its_manager_lives(void)
 {
     struct world w;
     start(&w, -1);
-    w.now_us = 7000000;
-    w.fake.runner.events.failed(w.fake.runner.events.arg, "the zygote has died");
+    w.now_us = 100000000;
+    fail(&w, "the zygote has died");
+    CHECK_EQUAL(w.failed, 1);
+    say(&w, msg_heartbeat(1, 0));
+    CHECK_EQUAL(leader_deadline_us(w.leader), 220000001); /* the threshold later */
+    tick_at(&w, 220000000);
+    CHECK_EQUAL(w.manager_gone, 0);
+    tick_at(&w, 220000001);
+    CHECK_EQUAL(w.manager_gone, 1);
+    end(&w);
+}
+
+static void a_leader_whose_manager_is_silent_fails_and_waits_some_seconds_more(void)
+{
+    struct world w;
+    start(&w, -1);
+    w.now_us = 120000001;
+    tick_at(&w, w.now_us);
     flush_world(&w);
     CHECK_EQUAL(w.failed, 1);
-    CHECK_EQUAL(leader_deadline_us(w.leader), 10000000);
-    say(&w, msg_heartbeat(1, 0)); /* changes nothing */
-    tick_at(&w, 10000000);
-    CHECK_EQUAL(w.manager_gone, 1);
+    CHECK_EQUAL(leader_deadline_us(w.leader), 123000001);
     end(&w);
 }
 
@@ -750,10 +794,11 @@ static void a_leader_that_fails_before_its_block_is_welcome_waits(void)
 {
     struct world w;
     begin(&w, -1);
-    w.fake.runner.events.failed(w.fake.runner.events.arg, "Python does not start");
-    flush_world(&w);
+    fail(&w, "Python does not start");
     CHECK_EQUAL(w.failed, 1);
     CHECK_EQUAL(leader_deadline_us(w.leader), INT64_MAX); /* its manager may try for --probe-timeout to be heard */
+    say(&w, make_start(30000, 120000)); /* the block goes on without this rank */
+    CHECK_EQUAL(leader_deadline_us(w.leader), 120000001);
     end(&w);
 }
 
@@ -777,7 +822,7 @@ int main(void)
     a_lost_worker_costs_the_task_it_ran_and_no_other();
     a_worker_that_died_idle_costs_nothing();
     a_task_that_ends_every_worker_before_it_begins_is_lost_in_the_end();
-    workers_that_never_start_end_the_block_with_the_reason();
+    workers_that_never_start_end_the_rank_with_the_reason();
     of_workers_that_said_nothing_it_says_so();
     a_setup_that_raises_ends_the_block_with_the_exception();
     cancel_drops_what_has_not_begun_and_tells_what_has();
@@ -790,7 +835,9 @@ int main(void)
     stop_now_does_not_wait();
     a_silent_manager_is_given_up_and_a_quiet_leader_is_not();
     a_leader_that_has_drained_waits_for_the_last_stop_while_its_manager_lives();
-    a_leader_that_has_failed_does_not_wait_long();
+    what_a_failed_rank_ran_is_lost_with_its_reason_and_the_rest_comes_back();
+    a_leader_that_has_failed_waits_for_the_last_stop_while_its_manager_lives();
+    a_leader_whose_manager_is_silent_fails_and_waits_some_seconds_more();
     a_leader_that_fails_before_its_block_is_welcome_waits();
     return check_end("leader");
 }

@@ -15,12 +15,17 @@ struct world {
     uint32_t n_ranks;
     int over, exit_code, orderly;
     bool busy; /* the interchange */
-    char reason[256];
+    bool deaf; /* the ranks: what they are sent is not kept */
+    char reason[512];
 };
 
 static void on_to_rank(void *arg, uint32_t rank, struct msg *msg)
 {
-    outbox_add(&((struct world *)arg)->out, rank, msg);
+    struct world *w = arg;
+    if (w->deaf)
+        msg_unref(msg);
+    else
+        outbox_add(&w->out, rank, msg);
 }
 
 static void on_to_interchange(void *arg, struct msg *msg)
@@ -47,10 +52,15 @@ static void flush(struct world *w)
     manager_flush(w->manager, w->now_us);
 }
 
-static void from_rank(struct world *w, uint32_t rank, struct msg *msg)
+static void say_to_manager(struct world *w, uint32_t rank, struct msg *msg)
 {
     manager_on_rank(w->manager, rank, msg, w->now_us);
     msg_unref(msg);
+}
+
+static void from_rank(struct world *w, uint32_t rank, struct msg *msg)
+{
+    say_to_manager(w, rank, msg);
     flush(w);
 }
 
@@ -73,21 +83,24 @@ static struct msg *make_welcome(void)
     return msg_make((struct wire_message){.type = WIRE_WELCOME, .welcome = {30000, 120000, 0, 0}}, NULL);
 }
 
+static void begin_with(struct world *w, struct manager_settings settings)
+{
+    struct manager_host host = {on_to_rank, on_to_interchange, is_busy, on_over, w};
+    settings.block_id = "7";
+    settings.pool_id = "p";
+    settings.xse_version = "1";
+    settings.mpi = "MPI";
+    settings.zmq = "4";
+    settings.grace_ms = 1000;
+    memset(w, 0, sizeof *w);
+    w->n_ranks = settings.n_ranks;
+    w->manager = manager_new(&settings, &host, 0);
+}
+
 static void begin(struct world *w, uint32_t n_ranks, int64_t drain_after_us)
 {
-    struct manager_settings settings = {.n_ranks = n_ranks,
-                                        .block_id = "7",
-                                        .pool_id = "p",
-                                        .xse_version = "1",
-                                        .mpi = "MPI",
-                                        .zmq = "4",
-                                        .start_timeout_us = 60000000,
-                                        .drain_after_us = drain_after_us,
-                                        .grace_ms = 1000};
-    struct manager_host host = {on_to_rank, on_to_interchange, is_busy, on_over, w};
-    memset(w, 0, sizeof *w);
-    w->n_ranks = n_ranks;
-    w->manager = manager_new(&settings, &host, 0);
+    begin_with(w, (struct manager_settings){
+                      .n_ranks = n_ranks, .start_timeout_us = 60000000, .drain_after_us = drain_after_us});
 }
 
 /* Running, each rank with so many workers and credit for twice as many. */
@@ -482,29 +495,165 @@ static void asked_to_stop_it_stops_all_ranks_and_says_bye_last(void)
     end(&w);
 }
 
-static void a_rank_that_fails_ends_the_block_with_its_reason(void)
+static struct msg *make_failure(const char *reason)
+{
+    return msg_text(WIRE_BYE, WIRE_FAILED, reason);
+}
+
+static void a_rank_that_fails_costs_itself(void)
 {
     struct world w;
     start(&w, 3, 2);
-    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_FAILED, "no more paper"));
-    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 2);
+    from_rank(&w, 1, make_failure("rank 1 on n: no more paper"));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 0);
+    struct msg *lost = outbox_last(&w.out, WIRE_RANK_LOST);
+    CHECK(lost && lost->wire.count == 1, "the interchange is not told");
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_CREDIT)->wire.credit.n_workers, 4);
+    from_interchange(&w, make_tasks(1, 8, 'f', 0));
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_TASKS), 0);
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS) + sent_to(&w, 2, WIRE_TASKS), 8);
+    from_interchange(&w, msg_bare(WIRE_STOP, WIRE_NOW, 0));
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_STOP), 0); /* it has ended; the last STOP is for all */
+    from_rank(&w, 0, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    from_rank(&w, 2, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_STOP), 1);
+    CHECK_EQUAL(w.exit_code, 0);
+    CHECK_EQUAL(w.orderly, 1);
+    end(&w);
+}
+
+static void tasks_that_a_failed_rank_gives_back_go_to_others(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    from_interchange(&w, make_tasks(1, 2, 'f', 0));
+    unsigned before = sent_to(&w, 0, WIRE_TASKS);
+    from_rank(&w, 1, make_failure("full"));
+    from_rank(&w, 1, make_tasks(2, 1, 'f', 0)); /* was under way to it */
+    CHECK_EQUAL(sent_to(&w, 0, WIRE_TASKS), before + 1);
+    CHECK_EQUAL(sent_to(&w, UP, WIRE_TASKS), 0);
+    end(&w);
+}
+
+static void a_rank_that_fails_while_it_is_asked_for_tasks_has_none(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    from_interchange(&w, make_tasks(1, 4, 'f', 0));
+    from_interchange(&w, msg_bare(WIRE_RECALL, 0, 2));
+    int before = outbox_count(&w.out, WIRE_CREDIT);
+    from_rank(&w, 0, make_failure("gone"));
+    from_rank(&w, 1, make_credit(2, 1, 50));
+    CHECK(outbox_count(&w.out, WIRE_CREDIT) > before, "the interchange waits for an answer");
+    end(&w);
+}
+
+static void with_fewer_than_half_of_its_ranks_the_block_ends_with_the_last_reason(void)
+{
+    struct world w;
+    start(&w, 3, 2);
+    from_rank(&w, 1, make_failure("the first"));
+    CHECK_EQUAL(w.over, 0);
+    from_rank(&w, 0, make_failure("no more paper"));
+    CHECK_EQUAL(sent_to(&w, 2, WIRE_STOP), 1);
     bye_from_all(&w);
     struct msg *bye = outbox_last(&w.out, WIRE_BYE);
     CHECK(bye && bye->wire.count == WIRE_FAILED, "no BYE");
-    CHECK_TEXT(w.reason, "no more paper");
+    CHECK(strstr(w.reason, "2 of 3 ranks are lost, and the block needs 2 (min_ranks)"), "%s", w.reason);
+    CHECK(strstr(w.reason, "no more paper"), "%s", w.reason);
     CHECK_EQUAL(w.exit_code, 1);
     end(&w);
 }
 
-static void a_rank_that_fails_before_registration_is_reported_all_the_same(void)
+static void the_only_rank_ends_the_block_with_its_reason(void)
+{
+    struct world w;
+    start(&w, 1, 2);
+    from_rank(&w, 0, make_failure("no more paper"));
+    CHECK_TEXT(w.reason, "no more paper");
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RANK_LOST), 0);
+    end(&w);
+}
+
+static void how_many_ranks_a_block_needs_can_be_said(void)
+{
+    struct world w;
+    begin_with(&w, (struct manager_settings){.n_ranks = 4, .min_ranks = 1, .start_timeout_us = 60000000});
+    for (uint32_t i = 0; i < 3; i++)
+        from_rank(&w, i, make_failure("no Python"));
+    CHECK_EQUAL(w.over, 0);
+    from_rank(&w, 3, make_node(3, 1));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_REGISTER)->wire.count, 1);
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RANK_LOST), 3);
+    end(&w);
+    begin_with(&w, (struct manager_settings){.n_ranks = 4, .min_ranks = 9, .start_timeout_us = 60000000});
+    from_rank(&w, 0, make_failure("no Python"));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 3);
+    end(&w);
+}
+
+static void a_rank_that_fails_before_registration_is_left_out_of_it(void)
+{
+    struct world w;
+    begin(&w, 3, 0);
+    from_rank(&w, 0, make_node(0, 1));
+    from_rank(&w, 1, make_failure("no Python"));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_REGISTER), 0);
+    from_rank(&w, 2, make_node(2, 1));
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_REGISTER)->wire.count, 2);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_RANK_LOST)->wire.count, 1);
+    from_interchange(&w, make_welcome());
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_START), 3); /* so that it knows the heartbeats of its manager */
+    end(&w);
+}
+
+static void a_block_that_ends_before_registration_registers_all_the_same(void)
 {
     struct world w;
     begin(&w, 2, 0);
-    from_rank(&w, 0, make_node(0, 1));
-    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_FAILED, "no Python"));
-    from_rank(&w, 0, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    from_rank(&w, 0, make_failure("no Python"));
+    from_rank(&w, 1, make_failure("no Python"));
     CHECK_EQUAL(outbox_count(&w.out, WIRE_REGISTER), 1); /* so that the interchange knows whose BYE it is */
     CHECK(outbox_last(&w.out, WIRE_BYE), "no BYE");
+    end(&w);
+}
+
+static void a_rank_that_is_late_is_left_out(void)
+{
+    struct world w;
+    begin(&w, 3, 0);
+    from_rank(&w, 0, make_node(0, 1));
+    from_rank(&w, 2, make_node(2, 1));
+    w.now_us = manager_deadline_us(w.manager);
+    CHECK_EQUAL(w.now_us, 45000000); /* three quarters */
+    manager_on_tick(w.manager, w.now_us);
+    CHECK_EQUAL(sent_to(&w, 1, WIRE_STOP), 1);
+    CHECK_EQUAL(outbox_last(&w.out, WIRE_REGISTER)->wire.count, 2);
+    from_rank(&w, 1, make_node(1, 1)); /* too late */
+    from_interchange(&w, make_welcome());
+    from_rank(&w, 1, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_RANK_LOST), 1);
+    CHECK_EQUAL(w.over, 0);
+    end(&w);
+}
+
+static void a_block_of_more_ranks_than_register_holds_says_so(void)
+{
+    struct world w;
+    char host[256] = {0};
+    memset(host, 'n', 200);
+    begin_with(&w, (struct manager_settings){.n_ranks = 20000, .start_timeout_us = 60000000});
+    w.deaf = true; /* ranks: so many messages are not looked at */
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct wire_node node = {.rank = i, .n_workers = 1, .host = wire_text_of(host)};
+        struct wire_message present = {.type = WIRE_NODE, .leader = {node, wire_text_of("3.11.7")}};
+        say_to_manager(&w, i, msg_make(present, NULL));
+    }
+    for (uint32_t i = 0; i < 20000; i++)
+        say_to_manager(&w, i, msg_text(WIRE_BYE, WIRE_ASKED, ""));
+    flush(&w);
+    CHECK(strstr(w.reason, "20000 ranks are too many for one connection"), "%s", w.reason);
+    CHECK(outbox_last(&w.out, WIRE_REGISTER) && outbox_last(&w.out, WIRE_BYE), "the interchange is not told");
     end(&w);
 }
 
@@ -514,7 +663,6 @@ static void a_rank_that_never_starts_is_named(void)
     begin(&w, 3, 0);
     from_rank(&w, 0, make_node(0, 1));
     w.now_us = 60000000;
-    CHECK_EQUAL(manager_deadline_us(w.manager), 60000000);
     manager_on_tick(w.manager, w.now_us);
     w.now_us = manager_deadline_us(w.manager);
     manager_on_tick(w.manager, w.now_us);
@@ -668,8 +816,16 @@ int main(void)
     more_cancelled_tasks_than_fit_a_message_are_answered_in_two();
     a_cancelled_task_that_comes_back_is_not_sent_again();
     asked_to_stop_it_stops_all_ranks_and_says_bye_last();
-    a_rank_that_fails_ends_the_block_with_its_reason();
-    a_rank_that_fails_before_registration_is_reported_all_the_same();
+    a_rank_that_fails_costs_itself();
+    tasks_that_a_failed_rank_gives_back_go_to_others();
+    a_rank_that_fails_while_it_is_asked_for_tasks_has_none();
+    with_fewer_than_half_of_its_ranks_the_block_ends_with_the_last_reason();
+    the_only_rank_ends_the_block_with_its_reason();
+    how_many_ranks_a_block_needs_can_be_said();
+    a_rank_that_fails_before_registration_is_left_out_of_it();
+    a_block_that_ends_before_registration_registers_all_the_same();
+    a_rank_that_is_late_is_left_out();
+    a_block_of_more_ranks_than_register_holds_says_so();
     a_rank_that_never_starts_is_named();
     a_silent_rank_ends_the_block();
     a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_answer();

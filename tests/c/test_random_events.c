@@ -59,7 +59,7 @@ struct rank {
     struct worker workers[MOST_WORKERS];
     struct world *world;
     struct channel to_leader, to_manager;
-    bool ended;
+    bool ended, failed;
 };
 
 struct world {
@@ -72,6 +72,7 @@ struct world {
     uint32_t capacity, in_flight;
     int64_t now_us;
     int n_over, n_bye;
+    uint32_t n_failed; /* ranks */
     bool orderly, stopped, recalled;
 };
 
@@ -209,6 +210,24 @@ static void live(struct world *w, struct rank *r, uint32_t i)
     }
 }
 
+/* The zygote dies, and its workers with it; what they have answered is read before. The block goes on while half of its ranks
+ * are left. */
+static void fail_rank(struct world *w, struct rank *r)
+{
+    if (r->ended || r->failed)
+        return;
+    r->failed = true;
+    for (uint32_t i = 0; i < w->n_workers; i++) {
+        struct worker *worker = &r->workers[i];
+        while (worker->n_finished)
+            tell(r, i);
+        for (uint32_t j = 0; j < worker->n_begun; j++)
+            w->book[worker->ids[j]].hit = true;
+    }
+    w->stopped |= w->n_ranks - ++w->n_failed < (w->n_ranks + 1) / 2;
+    events_of(r)->failed(r->runner.events.arg, "its zygote has died");
+}
+
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
 static void on_send(void *arg, struct msg *msg)
@@ -223,8 +242,7 @@ static void on_end_runner(void *arg)
 
 static void on_ended(void *arg, bool failed)
 {
-    (void)arg;
-    CHECK(!failed, "a leader has failed");
+    CHECK(failed == ((struct rank *)arg)->failed, "a leader has failed: %d", failed);
 }
 
 static void on_manager_gone(void *arg)
@@ -274,6 +292,17 @@ static void answered(struct world *w, uint64_t id, enum wire_status status)
     }
 }
 
+/* What a block had is lost with it. It gives back what has not begun, but for what it never got, if it ends by itself. */
+static void lose_block(struct world *w, bool failed)
+{
+    w->capacity = 0;
+    for (uint64_t id = 1; failed && id <= w->n_tasks; id++)
+        if (w->book[id].where == GIVEN) {
+            w->book[id].where = ANSWERED;
+            w->in_flight--;
+        }
+}
+
 static void at_interchange(struct world *w, const struct msg *msg)
 {
     const struct wire_message *m = &msg->wire;
@@ -301,6 +330,10 @@ static void at_interchange(struct world *w, const struct msg *msg)
         break;
     case WIRE_BYE:
         w->n_bye++;
+        lose_block(w, m->count == WIRE_FAILED);
+        break;
+    case WIRE_RANK_LOST:
+        CHECK(w->n_failed, "no rank has failed");
         break;
     case WIRE_STARTED:
     case WIRE_HEARTBEAT:
@@ -412,6 +445,8 @@ static void one_event(struct world *w)
         pass_time(w);
     else if (kind < 97 && !r->ended && r->workers[worker].life == UP_AND_RUNNING)
         die(r, worker);
+    else if (kind < 98 && !below(10))
+        fail_rank(w, r);
     if (below(3)) /* else what comes next comes in the same turn */
         flush(w);
 }

@@ -15,7 +15,7 @@ from parsl import python_app
 from parsl.executors.high_throughput.errors import ManagerLost as ParslManagerLost
 
 from scripts.soaks.leftovers import segments_mapped
-from tests.support.blocks import ranks, workers, zygotes
+from tests.support.blocks import ranks, workers
 from tests.support.by_hand import ByHand
 from tests.support.executors import loaded, started
 from tests.support.processes import ours, process, stopped
@@ -36,7 +36,6 @@ def launcher_of(executor: PoolExecutor) -> int:
 VICTIMS: dict[str, Callable[[int], int]] = {  # from the launcher's number to theirs
     "rank 0": lambda launcher: ranks(launcher)[0].pid,
     "rank 1": lambda launcher: ranks(launcher)[1].pid,
-    "zygote": lambda launcher: zygotes(launcher)[0].pid,
     "mpiexec": lambda launcher: launcher,
 }
 

@@ -15,6 +15,7 @@ from xse.wire import commands
         commands.CannotListen("no port"),
         commands.BlockUp("0", "p", ["h"], [2], [3], [4], "3.11.7"),
         commands.BlockReady("0", 4),
+        commands.RankLost("0", 3, "rank 3 on node07: no memory"),
         commands.BlockDown("0", -1, "gone", 3),
         commands.Status(),
         commands.StatusReply(

@@ -376,6 +376,19 @@ def test_a_block_that_says_bye_and_had_all_answered_costs_nothing() -> None:
     assert world.forgotten == ["0"]
 
 
+def test_a_block_that_loses_a_rank_goes_on_and_the_executor_is_told_why() -> None:
+    world = World()
+    world.register("0")
+    world.credit("0", 2, 2)
+    world.core.on_rank_lost("0", wire.RankLost(1, "rank 1 on host1: no memory"))
+    world.settle()
+    assert world.events()[-1] == commands.RankLost("0", 1, "rank 1 on host1: no memory")
+    (block,) = world.status().blocks
+    assert block.lost == ["rank 1 on host1: no memory"]
+    world.submit(1, 2)
+    assert world.given("0") == [1, 2]
+
+
 def test_the_exception_of_a_setup_reaches_the_executor() -> None:
     world = World()
     world.register("0")

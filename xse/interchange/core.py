@@ -95,6 +95,7 @@ class Block:
     ahead: int = 0
     workers_ahead: int = 0
     recalled: int = 0  # tasks that it was asked to give back, until it answers
+    lost: list[str] = field(default_factory=list)  # ranks that have failed: why
     held: bool = False
     draining: bool = False
     ever_ready: bool = False
@@ -436,6 +437,7 @@ class Core:
             held=b.held,
             draining=b.draining,
             python_version=b.hello.python_version,
+            lost=b.lost,
         )
 
     # ---- messages of blocks
@@ -633,6 +635,13 @@ class Core:
     def on_started(self, started: wire.Started) -> None:
         self._cancelling.difference_update(started.ids)
         self._effects.append(ToClient(started.head(), []))
+
+    def on_rank_lost(self, peer: Peer, lost: wire.RankLost) -> None:
+        """A rank of the block has failed. Its tasks are answered or given back by the block; here it is only told."""
+        block = self._blocks[peer]
+        block.lost.append(_cut(lost.reason))
+        logger.warning("rank_lost block=%s rank=%d reason=%r", block.id, lost.rank, lost.reason)
+        self._event(commands.RankLost(block.id, lost.rank, _cut(lost.reason)))
 
     def on_bye(self, peer: Peer, bye: wire.Bye, payload: bytes) -> None:
         block = self._blocks[peer]

@@ -303,6 +303,8 @@ class Interchange:
                 self._core.on_tasks_back(peer, message, payload)
             case wire.Started():
                 self._core.on_started(message)
+            case wire.RankLost():
+                self._core.on_rank_lost(peer, message)
             case wire.Bye():
                 self._core.on_bye(peer, message, bytes(payload.one(0, payload.length)))
             case wire.Heartbeat():

@@ -39,7 +39,8 @@ class PoolOptions:
     working_dir: str = _option("--working-dir", "")
     log_dir: str = _option("--log-dir", "")
     probe_timeout: int = _option("--probe-timeout", 30)  # seconds
-    start_timeout: int = _option("--start-timeout", 120)  # seconds
+    start_timeout: int = _option("--start-timeout", 0)  # seconds; 0: start_timeout_of(ranks)
+    min_ranks: int = _option("--min-ranks", 0)  # with fewer the block ends; 0: half of them
     drain_after: int = _option("--drain-after", 0)  # seconds; 0: never
     max_tasks_per_worker: int = _option("--max-tasks-per-worker", 0)  # then it is replaced; 0: no limit
     memory_limit: int = _option("--memory-limit", 0)  # bytes that a worker may have; 0: no limit
@@ -56,6 +57,11 @@ class PoolOptions:
                 text = "" if value is True else joint.join(value) if joint else str(value)
                 pairs.append((f.metadata["flag"], text))
         return pairs
+
+
+def start_timeout_of(ranks: int) -> float:
+    """Seconds for a block of so many ranks to come up: they read Python from one file system."""
+    return 120.0 + 0.1 * ranks
 
 
 def bytes_of(name: str, value: int | str | None) -> int:

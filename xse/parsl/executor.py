@@ -148,6 +148,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         remote_monitoring_radio: RadioConfig | None = None,
         max_tasks_per_worker: int | None = None,
         memory_limit: int | str | None = None,
+        start_timeout: int | None = None,
+        min_ranks: int | None = None,
     ) -> None:
         super().__init__(
             provider=provider or LocalProvider(launcher=SimpleLauncher()), block_error_handler=block_error_handler
@@ -189,6 +191,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.remote_monitoring_radio = remote_monitoring_radio or FilesystemRadio()
         self.max_tasks_per_worker = max_tasks_per_worker
         self.memory_limit = memory_limit
+        self.start_timeout = start_timeout
+        self.min_ranks = min_ranks
         self.run_dir = "."
         self._check()
         self._client: Client | None = None
@@ -202,6 +206,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.hub_address: str | None = None  # of old: Parsl's monitoring finds its own way now
         self.hub_port: int | None = None
         self._connected: dict[str, commands.BlockUp] = {}  # every block that ever was
+        self._lost_ranks: dict[str, list[str]] = {}  # why ranks of a block have failed
         self._reasons: dict[str, str] = {}  # why a block ended; the job of a lost one may still run
         self._overrides = ""  # words for the launcher, from the provider's own
         self._scaled_in: set[str] = set()  # blocks whose jobs were cancelled, whether their status says so yet or not
@@ -223,6 +228,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             ("address_probe_timeout", 1),
             ("poll_period", 1),
             ("max_tasks_per_worker", 1),
+            ("start_timeout", 1),
+            ("min_ranks", 1),
         ):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -405,6 +412,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             case commands.BlockUp():
                 self._connected[event.block_id] = event
                 self._tell_nodes(event, active=True)
+            case commands.RankLost():
+                self._lost_ranks.setdefault(event.block_id, []).append(event.reason)
+                logger.warning("rank_lost block=%s reason=%r: the block goes on", event.block_id, event.reason)
             case commands.BlockDown():
                 self._reasons[event.block_id] = event.reason
                 if event.block_id in self._connected:
@@ -449,6 +459,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             drain_after=self.drain_period or 0,
             max_tasks_per_worker=self.max_tasks_per_worker or 0,
             memory_limit=bytes_of("memory_limit", self.memory_limit),
+            start_timeout=self.start_timeout or 0,
+            min_ranks=self.min_ranks or 0,
             debug=self.worker_debug,
         )
 
@@ -531,6 +543,9 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         """Of each block; one that ended and never connected is MISSING, with the reason as far as it is known."""
         status: dict[str, JobStatus] = super().status()
         for block_id, job in status.items():
+            lost = self._lost_ranks.get(block_id)
+            if lost and job.message is None and not job.terminal:
+                job.message = f"{len(lost)} ranks have failed, and the block goes on without them: {'; '.join(lost)}"
             if not job.terminal or job.state == JobState.SCALED_IN:
                 continue
             reason = self._reasons.get(block_id)
@@ -653,6 +668,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
                 "draining": block.draining,
                 "hosts": list(dict.fromkeys(block.hosts)),
                 "ranks": len(block.hosts),
+                "lost_ranks": block.lost,
             }
             for block in status.blocks
         ]

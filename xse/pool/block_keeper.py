@@ -81,6 +81,8 @@ class Keeper:
             case commands.BlockReady():
                 self._ready_since[event.block_id] = time.monotonic()
                 self._ever_worked = True
+            case commands.RankLost():
+                logger.warning("rank_lost block=%s reason=%r: the block goes on", event.block_id, event.reason)
             case commands.BlockDown():
                 if not self._over:
                     self._block_down(event)

@@ -51,7 +51,9 @@ class PoolExecutor(Executor):
     ``run_dir``: with ``address``, a directory that all hosts of the pool see; by default ``~/.xse``.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
     ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``start_timeout``: seconds for the pool to come up; by
-    default 120, and without end with srun, which may stand in a queue.
+    default 120 and 0.1 for each rank, and without end with srun, which may stand in a queue.
+    ``min_ranks``: a rank that fails is left out, and the block goes on with the others; with fewer ranks than this it
+    ends. By default half of them.
     ``log_dir``: where logs go; otherwise they go with the pool.
     ``debug``: log each task.
     ``record``: where the record of this run goes (docs/guide/record.md): a file that does not exist, a directory, or
@@ -83,6 +85,7 @@ class PoolExecutor(Executor):
         heartbeat_period: float = 30.0,
         heartbeat_threshold: float = 120.0,
         start_timeout: float | None = None,
+        min_ranks: int | None = None,
         log_dir: str | None = None,
         debug: bool = False,
         memory_limit: int | str | None = None,

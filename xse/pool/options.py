@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import uuid
@@ -13,10 +14,9 @@ from xse import launch
 from xse.errors import OptionError
 from xse.functions import payload
 from xse.launch import checks
-from xse.launch.options import PoolOptions, bytes_of
+from xse.launch.options import PoolOptions, bytes_of, start_timeout_of
 from xse.record.place import record_path
 
-START_TIMEOUT_S = 120.0
 MOST_RANKS, MOST_WORKERS = 65_536, 1_000_000
 
 
@@ -40,6 +40,7 @@ class Options:
     heartbeat_period: float = 30.0
     heartbeat_threshold: float = 120.0
     start_timeout: float | None = None
+    min_ranks: int | None = None
     log_dir: str | None = None
     debug: bool = False
     memory_limit: int | str | None = None
@@ -64,6 +65,8 @@ class Options:
         checks.check_heartbeat(self.heartbeat_period, self.heartbeat_threshold)
         if self.start_timeout is not None and not self.start_timeout > 0:
             raise OptionError(f"start_timeout={self.start_timeout} must be above 0, in seconds")
+        if self.min_ranks is not None:
+            checks.check_whole_number("min_ranks", self.min_ranks, 1, MOST_RANKS)
         checks.check_modules("preload", self.preload)
         if self.max_tasks_per_child is not None:
             checks.check_whole_number("max_tasks_per_child", self.max_tasks_per_child, 1, 2**31 - 1)
@@ -85,7 +88,7 @@ class Options:
     def start_timeout_s(self) -> float | None:
         """Seconds for a block to come up. None: it may wait in a queue."""
         if self.start_timeout is None:
-            return None if self.mpi_launcher == "srun" else START_TIMEOUT_S
+            return None if self.mpi_launcher == "srun" else start_timeout_of(self.ranks)
         return self.start_timeout
 
     def pool_options(self, log_dir: str) -> PoolOptions:
@@ -102,6 +105,8 @@ class Options:
             log_dir=os.path.abspath(self.log_dir) if self.log_dir else log_dir,
             debug=self.debug,
             memory_limit=bytes_of("memory_limit", self.memory_limit),
+            start_timeout=math.ceil(self.start_timeout or 0),
+            min_ranks=self.min_ranks or 0,
             max_tasks_per_worker=self.max_tasks_per_child or 0,
         )
 

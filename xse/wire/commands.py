@@ -84,6 +84,16 @@ class BlockReady:
 
 
 @dataclass(frozen=True)
+class RankLost:
+    """A rank of a block has failed; the block goes on without it. ``reason`` names the rank and its host."""
+
+    name: ClassVar[str] = "rank_lost"
+    block_id: str
+    rank: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class BlockDown:
     """A block has ended. ``code`` is that of its BYE (docs/developers/protocol.md, 2.4); -1: lost without BYE."""
 
@@ -109,6 +119,7 @@ class BlockInfo:
     held: bool
     draining: bool
     python_version: str
+    lost: list[str] = field(default_factory=list)  # ranks that have failed: why, one text each
 
 
 @dataclass(frozen=True)
@@ -233,7 +244,7 @@ class Done:
 
 Request = Config | Status | Look | Explain | EndRun | NameFunction | Admit | Hold | Stop | Shutdown
 Reply = StatusReply | LookReply | Explained | Done
-Event = Listening | CannotListen | BlockUp | BlockReady | BlockDown | StopAsked
+Event = Listening | CannotListen | BlockUp | BlockReady | RankLost | BlockDown | StopAsked
 
 _TYPES: dict[str, Any] = {
     t.name: t
@@ -243,6 +254,7 @@ _TYPES: dict[str, Any] = {
         CannotListen,
         BlockUp,
         BlockReady,
+        RankLost,
         BlockDown,
         Status,
         StatusReply,

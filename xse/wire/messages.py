@@ -55,6 +55,7 @@ class Type(IntEnum):
     CREDIT = 20
     STOP = 21
     BYE = 22
+    RANK_LOST = 23
     NODE = 32
     START = 33
     LOG = 34
@@ -492,6 +493,16 @@ class Bye(ByFields):
 
 
 @dataclass(frozen=True, slots=True)
+class RankLost(ByFields):
+    """A rank of the block has failed, and the block goes on without it."""
+
+    rank: Count
+    reason: Text
+    type: ClassVar[Type] = Type.RANK_LOST
+    counts: ClassVar[range] = _ANY
+
+
+@dataclass(frozen=True, slots=True)
 class Node(ByFields):
     """A leader presents itself to its manager."""
 
@@ -571,6 +582,7 @@ Message: TypeAlias = (
     | Credit
     | Stop
     | Bye
+    | RankLost
     | Node
     | Start
     | Log
