@@ -26,12 +26,14 @@ def _parser(name: str, description: str, *, run: bool = True) -> argparse.Argume
     return parser
 
 
-def _checked(command: Callable[[], int]) -> int:
+def checked(command: Callable[[], int]) -> int:
     """Runs the command; what a user can be told is one line."""
     try:
         return command()
     except (NoRun, RecordError, NoAnswer) as e:
         print(f"xse: {e}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
     except OSError as e:
         print(f"xse: {e.filename}: {e.strerror}", file=sys.stderr)
     return 1
@@ -85,7 +87,7 @@ def runs(arguments: Sequence[str]) -> int:
         print("\n".join(lines) if lines else "no run on this host, and no record under here")
         return 0
 
-    return _checked(command)
+    return checked(command)
 
 
 def _state_of(run: Run) -> str:
@@ -114,7 +116,7 @@ def status(arguments: Sequence[str]) -> int:
             print(f"last error: {status.last_error}")
         return 0
 
-    return _checked(command)
+    return checked(command)
 
 
 def explain_task(arguments: Sequence[str]) -> int:
@@ -127,7 +129,7 @@ def explain_task(arguments: Sequence[str]) -> int:
         print(explain(find(options.run), options.task))
         return 0
 
-    return _checked(command)
+    return checked(command)
 
 
 def stop(arguments: Sequence[str]) -> int:
@@ -144,7 +146,7 @@ def stop(arguments: Sequence[str]) -> int:
         print(f"run {run.id} ends")
         return 0
 
-    return _checked(command)
+    return checked(command)
 
 
 def logs(arguments: Sequence[str]) -> int:
@@ -165,7 +167,7 @@ def logs(arguments: Sequence[str]) -> int:
             _print_new(directory, offsets, options.task)
         return 0
 
-    return _checked(command)
+    return checked(command)
 
 
 def _print_new(directory: str, offsets: dict[str, int], task: int | None) -> None:
@@ -203,7 +205,7 @@ def top(arguments: Sequence[str]) -> int:
                 return 0
             time.sleep(options.interval)
 
-    return _checked(command)
+    return checked(command)
 
 
 def _page(run: Run, look: commands.LookReply) -> str:
