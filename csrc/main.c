@@ -48,6 +48,7 @@ static int main_read_options(struct options *options, struct connect_file *file,
 static struct zygote *main_start_zygote(const struct options *options, struct err *err)
 {
     struct zygote_settings settings = {.python = *options->python ? options->python : XSE_PYTHON,
+                                       .python_flags = options->python_flags,
                                        .preload = options->preload,
                                        .path = options->path,
                                        .affinity = options->affinity,

@@ -13,7 +13,7 @@ struct options {
     const char *runner; /* "fork", "echo" or "sim" */
     const char *python; /* "": the interpreter it was built with */
     const char *libzmq; /* "": libzmq.h says where it is looked for */
-    const char *preload, *path, *working_dir;
+    const char *python_flags, *preload, *path, *working_dir;
     const char *log_dir; /* "": stderr */
     const char *environment, *launcher_variables; /* a file; beginnings of names by ',' */
     int64_t ranks;

@@ -6,6 +6,9 @@
 
 #include "base/mem.h"
 
+#define LONGEST_LINE                                                                                                   \
+    (120u << 10) /* sys.path of a script, with what Spack or modules put there; Linux lets an argument have 128 KiB */
+
 static int take_key(char *to, const char *value, const char *name, const char *path, bool with_keys, struct err *err)
 {
     if (!with_keys)
@@ -52,7 +55,7 @@ static int take_line(struct connect_file *file, const char *name, char *value, c
 
 int connect_read(const char *path, bool with_keys, struct connect_file *file, struct err *err)
 {
-    char line[4200], buffer[4096]; /* stdio's own would stay in the heap, which workers inherit */
+    char line[LONGEST_LINE], buffer[4096]; /* stdio's own would stay in the heap, which workers inherit */
     int bad = 0, n = 0;
     *file = (struct connect_file){0};
     FILE *f = fopen(path, "re");
@@ -64,6 +67,10 @@ int connect_read(const char *path, bool with_keys, struct connect_file *file, st
             path);
     setvbuf(f, buffer, _IOFBF, sizeof buffer);
     while (!bad && fgets(line, sizeof line, f)) {
+        if (!strchr(line, '\n')) {
+            bad = err_set(err, "%s: line %d is cut off, or has more than %u bytes", path, n + 1, LONGEST_LINE - 2);
+            break;
+        }
         line[strcspn(line, "\n")] = 0;
         char *value = strchr(line, ' ');
         if (!value) {

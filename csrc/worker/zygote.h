@@ -16,6 +16,7 @@ struct zygote;
 
 struct zygote_settings {
     const char *python; /* the user's interpreter: sys.executable */
+    const char *python_flags; /* of the command line of that Python, by spaces; %XX is a byte; "": none */
     const char *preload; /* modules to import before forking, by commas; "": none */
     const char *path; /* to add to sys.path, by colons; "": nothing */
     const char *working_dir; /* where tasks run; "": here */

@@ -99,6 +99,28 @@ static void zygote_find_module(char *path, size_t size)
     snprintf(path + at, size - at, "_zygote.abi3.so");
 }
 
+/* The words of the flags, which spaces part; in a word %XX is a byte. argv has room for them behind the first n; returns
+ * how many it has then. */
+static size_t zygote_add_flags(char **argv, size_t n, const char *flags)
+{
+    char *rest = NULL, *text = mem_text(flags);
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        char *to = word;
+        for (const char *from = word; *from; to++) {
+            char hex[3] = {0};
+            if (*from == '%' && from[1] && from[2]) {
+                memcpy(hex, from + 1, 2);
+                *to = (char)strtol(hex, NULL, 16);
+                from += 3;
+            } else
+                *to = *from++;
+        }
+        *to = 0;
+        argv[n++] = word;
+    }
+    return n; /* the text stays: the words lie in it, until exec */
+}
+
 /* The user's interpreter, started as it is meant to be started: it finds its own library, prefix and site-packages. The
  * code leaves no name in __main__, and takes the working directory, which -c puts there, off sys.path. */
 static void zygote_become_python(int fd, const struct zygote_settings *settings, pid_t rank)
@@ -108,8 +130,7 @@ static void zygote_become_python(int fd, const struct zygote_settings *settings,
     zygote_find_module(module, sizeof module);
     snprintf(parent, sizeof parent, "%d", rank);
     snprintf(limit, sizeof limit, "%lld", (long long)settings->memory_limit);
-    const char *const argv[] = {settings->python,
-                                "-c",
+    const char *const args[] = {"-c",
                                 "[p.pop(0) for p in [__import__('sys').path] if p[:1] == ['']]\n"
                                 "__import__('xse.worker.entry', fromlist=['main']).main()",
                                 module,
@@ -124,6 +145,10 @@ static void zygote_become_python(int fd, const struct zygote_settings *settings,
                                 settings->launcher_variables,
                                 "xse-pool: zygote", /* for whoever looks at the list of processes meanwhile */
                                 NULL};
+    char **argv = mem_array(strlen(settings->python_flags) + 1 + sizeof args / sizeof args[0], sizeof *argv);
+    argv[0] = mem_text(settings->python);
+    size_t n = zygote_add_flags(argv, 1, settings->python_flags);
+    memcpy(argv + n, args, sizeof args);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* while it may be busy in an import, and has no child */
     if (getppid() != rank) /* it died before we asked */
         _exit(1);
@@ -132,7 +157,7 @@ static void zygote_become_python(int fd, const struct zygote_settings *settings,
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(null, STDIN_FILENO);
     zygote_reset_signals();
-    execv(settings->python, (char *const *)(uintptr_t)argv);
+    execv(settings->python, argv);
     snprintf(event.text, sizeof event.text, "cannot start Python (%s): %s", settings->python, strerror(errno));
     send(ORDER_FD, &event, sizeof event, MSG_NOSIGNAL);
     _exit(1);

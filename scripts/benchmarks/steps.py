@@ -37,8 +37,7 @@ def us_per_task() -> dict[str, float]:
     client = Client(load=payload.load_result, on_event=lambda _: None)
     client._io = Awake()  # type: ignore[assignment]
     functions = payload.Functions()
-    function = functions.get(double)
-    arguments = payload.dump_arguments(double, (1,), {})
+    function, arguments, _ = functions.task(double, (1,), {})
     value = payload.dumps(42)
 
     def submit() -> None:
@@ -61,8 +60,9 @@ def us_per_task() -> dict[str, float]:
             client._take_results(results, Frames([value * len(part)]))
 
     found = {
-        "see whether the function is still what it was": _least(lambda: [functions.get(double) for _ in range(TASKS)]),
-        "pickle arguments": _least(lambda: [payload.dump_arguments(double, (i,), {}) for i in range(TASKS)]),
+        "see whether the function is still what it was; pickle arguments": _least(
+            lambda: [functions.task(double, (i,), {}) for i in range(TASKS)]
+        ),
         "future, outbox": _least(submit),
         "into a message": _least(write),
     }

@@ -73,6 +73,7 @@ static struct zygote *start(void)
 {
     struct err err;
     struct zygote_settings settings = {.python = "/proc/self/exe",
+                                       .python_flags = "",
                                        .preload = "",
                                        .path = "",
                                        .working_dir = "",

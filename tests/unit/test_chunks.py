@@ -23,7 +23,9 @@ class Workers:
     load = staticmethod(load_result)
 
     def __init__(self, fn: Callable[..., Any], several: bool = False, item_s: float = 0.0) -> None:
-        self.call = payload.load_function(payload.dumps(chunk_task(fn, several)))
+        self.functions = payload.Functions()
+        self.task = chunk_task(fn, several)
+        self.call = payload.load_function(self.functions.task(self.task, ([], None), {}).function.data)
         self.item_s = item_s
         self.given: list[tuple[Future[Any], bytes, Callable[[Future[Any]], None]]] = []
         self.sizes: list[int] = []
@@ -31,7 +33,10 @@ class Workers:
         self.at_once = True
         self.closed: Exception | None = None
 
-    def submit(self, data: bytes, then: Callable[[Future[Any]], None]) -> Future[Any]:
+    def write(self, arguments: tuple[Any, ...]) -> payload.Task:
+        return self.functions.task(self.task, arguments, {})
+
+    def submit(self, function: payload.Function, data: Any, then: Callable[[Future[Any]], None]) -> Future[Any]:
         future: Future[Any] = Future(len(self.sizes) + 1, self)
         self.sizes.append(len(payload.loads(data)[0][0]))
         self.given.append((future, data, then))
@@ -61,9 +66,7 @@ class Workers:
 
     def map(self, items: Iterator[Any], **settings: Any) -> Generator[Any, None, None]:
         settings = {"size": None, "n_workers": 1, "timeout": None, "buffersize": None, **settings}
-        return ChunkedMap(
-            self.submit, self.cancelled.extend, self.check_open, sample.double, items, **settings
-        ).results()
+        return ChunkedMap(self.write, self.submit, self.cancelled.extend, self.check_open, items, **settings).results()
 
 
 def test_results_are_in_order_whatever_the_size() -> None:

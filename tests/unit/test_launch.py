@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from xse.launch import allocation, launchers
 from xse.launch.keys import BlockKeys
 from xse.launch.launchers import BLOCK_ENVIRONMENT, LAUNCHERS, Choice, Launcher, recognise
 from xse.launch.options import PoolOptions
-from xse.worker import environment
+from xse.worker import entry, environment
 
 MPICH = launch.Executable("/p/xse-pool", "1", "MPICH 4.0.2", "/p/bin/mpicc")
 OPENMPI_4 = launch.Executable("/p/xse-pool", "1", "Open MPI 4.1.4", "/p/bin/mpicc.openmpi")
@@ -327,13 +326,18 @@ def test_a_connect_file_is_private_and_holds_the_options(tmp_path: Path) -> None
 def test_an_option_cannot_smuggle_a_line_in(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         launch.write_connect_file(
-            str(tmp_path / "c"), run="r", block="", endpoints=[], keys=None, options=PoolOptions(path=("a\nblock 1",))
+            str(tmp_path / "c"),
+            run="r",
+            block="",
+            endpoints=[],
+            keys=None,
+            options=PoolOptions(working_dir="a\nblock 1"),
         )
 
 
-def test_workers_get_the_scripts_own_path_entries_and_not_pythons(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    standard = [p for p in sys.path if p.startswith(sys.base_prefix) and p.endswith("lib-dynload")]
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *standard, "/no/such/directory", str(tmp_path)])
-    assert launch.script_path() == (str(tmp_path),)
+def test_an_entry_of_the_path_comes_out_as_it_was_whatever_its_name(tmp_path: Path) -> None:
+    entries = ("/a:b", "/50%", "/line\nbreak", os.fsdecode(b"/donn\xe9es"), "/übung", "/plain dir")
+    options = PoolOptions(path=entries)
+    launch.write_connect_file(str(tmp_path / "c"), run="r", block="", endpoints=[], keys=None, options=options)
+    (line,) = [line for line in (tmp_path / "c").read_text("ascii").splitlines() if line.startswith("option --path ")]
+    assert tuple(entry.unquoted(e) for e in line.removeprefix("option --path ").split(":")) == entries

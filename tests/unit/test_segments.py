@@ -55,13 +55,13 @@ def test_more_parts_than_one_system_call_takes(shared: Segments) -> None:
 
 def test_arguments_come_out_and_large_bytes_are_not_copied_on_their_way_in(shared: Segments) -> None:
     large = os.urandom(LARGE)
-    reference = payload.reference_arguments(len, (large, [1]), {"k": sample.Point(3)}, LARGE, shared)
+    reference = payload.dump_segment(((large, [1]), {"k": sample.Point(3)}), LARGE, shared)
     assert sent(reference) == ((large, [1]), {"k": sample.Point(3)})
 
 
 def test_arrays_live_in_the_segment_and_may_be_written_to(shared: Segments, tmp_path: Path) -> None:
     array = Array(bytearray(b"x" * LARGE))
-    (there,), _ = sent(payload.reference_arguments(len, (array,), {}, LARGE, shared))
+    (there,), _ = sent(payload.dump_segment(((array,), {}), LARGE, shared))
     array.data[0] = 0
     assert there.data[0] == ord("x"), "it is what it was when it was put in"
     there.data[1] = ord("y")
@@ -80,7 +80,7 @@ def test_a_reference_is_known_by_its_beginning(shared: Segments) -> None:
 def test_where_there_is_no_room_there_is_no_segment(tmp_path: Path) -> None:
     shared = Segments(str(tmp_path / "gone"))
     assert shared.put([b"x"]) is None
-    assert payload.reference_arguments(len, (bytes(LARGE),), {}, LARGE, shared) is None
+    assert payload.dump_segment(((bytes(LARGE),), {}), LARGE, shared) is None
 
 
 def test_a_segment_that_is_gone_is_reported_by_who_loads_it(shared: Segments, tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_what_makes_an_argument_large_is_seen_from_without() -> None:
 
 
 def test_what_no_message_might_carry_makes_none(shared: Segments) -> None:
-    assert payload.reference_arguments(len, (b"",), {}, payload.MAX_ITEM, shared) is None
+    assert payload.dump_segment(((b"",), {}), payload.MAX_ITEM, shared) is None
 
 
-def test_what_only_dill_can_write_goes_into_a_segment_too(shared: Segments) -> None:
-    reference = payload.reference_arguments(len, (bytes(LARGE), lambda n: n + 1), {}, LARGE, shared)
+def test_functions_without_a_name_go_into_a_segment_too(shared: Segments) -> None:
+    reference = payload.dump_segment(((bytes(LARGE), lambda n: n + 1), {}), LARGE, shared)
     (large, add), _ = sent(reference)
     assert (len(large), add(1)) == (LARGE, 2)

@@ -304,6 +304,8 @@ class Client:
         self._last_id = future.task_id
         if segment:
             future.segment = segment
+        if function.holds is not None:
+            future.hold(function.holds)
         if then:
             future.then(then)
         entry = (future, function, data, priority, timeout_ms)

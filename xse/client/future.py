@@ -58,7 +58,7 @@ class Future(StandardFuture[T]):
     _raw: Data | None = None  # what has come, until somebody asks for it
     _raised = False  # what has come is an exception
     _loaded: tuple[Any, BaseException | None] | None = None  # value and exception
-    _extras: dict[str, Any] | None = None  # those who wait: "bells", "callbacks", "watch", "then"
+    _extras: dict[str, Any] | None = None  # those who wait: "bells", "callbacks", "watch", "then"; and "held"
     segment: str | None = None  # path of the arguments in shared memory; the worker removes it when it takes them
 
     def __init__(self, task_id: int, owner: Owner) -> None:
@@ -70,6 +70,10 @@ class Future(StandardFuture[T]):
     def parsl_executor_task_id(self) -> int:
         """The task's id under the name that Parsl's HighThroughputExecutor gives it."""
         return self.task_id
+
+    def hold(self, what: Any) -> None:
+        """Keep it until the task is over: a worker may come to read it."""
+        self._extra("held", lambda: what)
 
     def _extra(self, name: str, make: Callable[[], Any]) -> Any:
         extras = self._extras
@@ -119,6 +123,7 @@ class Future(StandardFuture[T]):
         extras = self._extras
         if extras is None:
             return False
+        extras.pop("held", None)
         _ring(extras.get("bells"))
         _ring(extras.get("start_bells"))
         return "watch" in extras or "then" in extras or bool(extras.get("callbacks"))

@@ -1,28 +1,35 @@
-"""Payloads: what lies in a task and in a result. Only this file, ``by_value`` and ``parsl_codec`` pickle.
+"""Payloads: what lies in a task and in a result.
 
-xse's own codec is number 0. A function is its pickle, a task's arguments the pickle of ``(args, kwargs)``, a value its
-pickle, an exception the pickle of ``(exception, text of its traceback)``. Plain pickle does it where it can, for it is
-fast; what must travel by value goes through ``by_value`` (and dill, imported then).
+xse's own codec is number 0. A function is the pickle of two things: the function's own pickle, and the definitions
+that it and its arguments need (``definitions.py``). A task's arguments are the pickle of ``(args, kwargs)``, with the
+callable behind them if it is no function. A value is its pickle, an exception the pickle of ``(exception, text of its
+traceback)``. ``by_value`` is the pickler of all of them.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-import io
 import pickle
+import sys
 import traceback
 import types
+import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from hashlib import blake2b
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from xse.errors import PayloadTooLarge, RemoteTraceback, SerializationError
-from xse.functions.captured import Captured, captured
-from xse.functions.segments import Reference, Segment, Segments
+from xse.functions import by_value, mirror, rebuild, script
+from xse.functions.by_value import PROTOCOL, Key, Refused
+from xse.functions.changes import Changes
+from xse.functions.definitions import Definition, Definitions
+from xse.functions.mirror import SEARCH_PATH, Written
+from xse.functions.names import is_named
+from xse.functions.segments import Kept, Reference, Segment, Segments
 from xse.wire.messages import MAX_ITEM, Buffer, Status
 
-PROTOCOL = 5
+Needs: TypeAlias = "Callable[[Key], object] | None"
 _VALUE = int(Status.VALUE)  # an enum's member costs as much as a call to look up
 LARGE = 256 << 10  # bytes from which on a segment is faster than the sockets
 
@@ -53,42 +60,43 @@ def codec(number: int) -> Codec:
 
 
 class Function:
-    """A function's bytes, ready for the wire, and its name for people."""
+    """A function's bytes, ready for the wire, and its name for people. ``holds``: what must be there until its tasks
+    are answered. ``could_be_kept``: its large parts would be in shared memory, had there been any."""
 
-    __slots__ = ("codec", "data", "digest", "name")
+    __slots__ = ("codec", "could_be_kept", "data", "digest", "holds", "name")
 
-    def __init__(self, data: bytes, codec: int = 0, name: str = "") -> None:
+    def __init__(
+        self, data: bytes, codec: int = 0, name: str = "", holds: Any = None, could_be_kept: bool = False
+    ) -> None:
         self.name = name
         self.data = data
         self.codec = codec
+        self.holds = holds
+        self.could_be_kept = could_be_kept
         self.digest = blake2b(data, digest_size=16, person=b"xse codec" + bytes([codec])).digest()
 
 
 def name_of(obj: Any) -> str:
     """How messages call a function or an object."""
-    if isinstance(obj, partial):
+    if isinstance(obj, functools.partial):
         return f"partial of {name_of(obj.func)}"
     return getattr(obj, "__qualname__", None) or f"an object of type {type(obj).__qualname__}"
 
 
-def _pickle_by_value(obj: Any) -> bytes:
-    from xse.functions import by_value
-
-    file = io.BytesIO()
-    by_value.Pickler(file, PROTOCOL).dump(obj)
-    return file.getvalue()
-
-
-def dumps(obj: Any) -> bytes:
-    """Pickle anything that plain pickle or dill can. Raises whatever the pickle of a part of it raises."""
+def words_of(error: BaseException, words: Callable[[BaseException], str] = repr) -> str:
+    """What an exception says of itself, if it says anything."""
     try:
-        data = pickle.dumps(obj, PROTOCOL)
-    except Exception:  # whatever plain pickle cannot, the other may: it is the one to tell
-        return _pickle_by_value(obj)
-    # A reference into this very script no worker can import. (rfind: over megabytes it is twice as fast as find.)
-    if data.rfind(b"__main__") >= 0:
-        return _pickle_by_value(obj)
-    return data
+        return words(error)
+    except BaseException:
+        return f"{type(error).__name__} (its words cannot be had)"
+
+
+def dumps(obj: Any, needs: Needs = None) -> bytes:
+    """Pickle anything that has a pickle. ``needs`` is called with each definition that it refers to, in the client.
+    Raises whatever the pickle of a part of it raises."""
+    if type(obj) in _PLAIN:
+        return pickle.dumps(obj, PROTOCOL)
+    return by_value.dumps(obj, needs, needs)
 
 
 class Scattered:
@@ -104,31 +112,21 @@ class Scattered:
         return self._length
 
 
-def scattered(obj: Any, arrays: list[pickle.PickleBuffer] | None = None) -> Scattered:
+def scattered(obj: Any, arrays: list[pickle.PickleBuffer] | None = None, needs: Needs = None) -> Scattered:
     """As ``dumps``. ``arrays``: where large arrays are to go, which are then not in the pickle; then what may change is
     not copied either.
 
-    Large bytes and texts come from the pickler as pieces of their own, and are not searched for names: what else it
-    writes comes in pieces of less than 128 KiB (PEP 3154).
+    Large bytes and texts come from the pickler as pieces of their own; what else it writes comes in pieces of less than
+    128 KiB (PEP 3154).
     """
     parts: list[Buffer] = []
-    if arrays is None:
-        pickler = pickle.Pickler(
-            _Writer(lambda part: parts.append(bytes(part))), PROTOCOL
-        )  # bytes are not copied by it
+    if arrays is None:  # bytes are not copied by it
+        writer = _Writer(lambda part: parts.append(bytes(part)))
+        by_value.Pickler(writer, needs, needs).dump(obj)
     else:
-        pickler = pickle.Pickler(_Writer(parts.append), PROTOCOL, buffer_callback=arrays.append)
-    try:
-        pickler.dump(obj)
-    except Exception:
-        by_value = True
-    else:
-        by_value = any(len(part) < LARGE and b"__main__" in part for part in parts)
-    if not by_value:
-        return Scattered(parts)
-    if arrays:
-        arrays.clear()
-    return Scattered([_pickle_by_value(obj)])
+        writer = _Writer(parts.append)
+        by_value.Pickler(writer, needs, needs, buffer_callback=arrays.append).dump(obj)
+    return Scattered(parts)
 
 
 class _Writer:
@@ -154,6 +152,7 @@ def too_large(what: str, size: int) -> PayloadTooLarge:
 # ---- large ones, within one host
 
 
+_PLAIN = frozenset((int, float, complex, bool, type(None), str, bytes))  # their pickle refers to nothing
 _SMALL = frozenset((int, float, complex, bool, type(None)))
 
 
@@ -167,92 +166,296 @@ def bulk_of(values: Iterable[Any]) -> int:
         if kind is bytes or kind is str or kind is bytearray:
             n += len(value)
         elif hasattr(kind, "nbytes"):
-            n += value.nbytes
+            n += _n_bytes(value)
     return n
 
 
-def dump_segment(obj: Any, bulk: int, into: Segments) -> Reference | None:
+def _n_bytes(value: Any) -> int:
+    """What it says, if that is a number of bytes."""
+    try:
+        size = value.nbytes
+    except Exception:
+        return 0
+    return size if isinstance(size, int) and size > 0 else 0
+
+
+def dump_segment(obj: Any, bulk: int, into: Segments, needs: Needs = None) -> Reference | None:
     """``obj`` in a segment. None: there is no room for it, or it is so large that no message might carry it, which is
     refused on the other way. ``bulk``: what ``bulk_of`` says. Raises as ``dumps``."""
     if bulk > MAX_ITEM - LARGE:
         return None
     arrays: list[pickle.PickleBuffer] = []
-    data = scattered(obj, arrays)
+    data = scattered(obj, arrays, needs)
     return into.put(data.parts, [array.raw() for array in arrays])
 
 
 # ---- in the client
 
 
-class Functions:
-    """Functions as they go on the wire, kept from one submit to the next while they would come out the same.
+class Task(NamedTuple):
+    """What goes on the wire for one call. ``segment``: the path of what ``data`` refers to."""
 
-    What is asked for each submit is whether all that a function captures is still the same (``captured``): a task runs
-    what the function was when it was submitted. Everything else that can be called (a partial, a bound method, an
-    instance) carries state of its own and is always written anew.
+    function: Function
+    data: bytes | Scattered
+    segment: str | None
+
+
+class _Entry:
+    """A function that is kept from one submit to the next, with what workers must have before they call it."""
+
+    __slots__ = ("changes", "definitions", "function", "held", "keys", "loader", "name", "size", "variants")
+
+    def __init__(
+        self, name: str, held: Any, loader: bytes | None, definitions: list[Definition], changes: Changes
+    ) -> None:
+        self.name = name
+        self.held = held  # the function, or a weak reference to it
+        self.loader = loader  # the function's pickle; None: the function comes with the arguments
+        self.definitions = definitions
+        self.keys = {d.key for d in definitions}
+        self.changes = changes
+        self.size = len(loader or b"")
+        self.function: Function | None = None
+        self.variants: dict[Any, tuple[Changes, Function]] = {}  # by what arguments need beside that
+
+
+class Functions:
+    """Writes tasks. Functions are kept from one submit to the next while they would come out the same.
+
+    A task runs what its function, and all that it names, was when it was submitted (``changes.py`` says what of that is
+    seen). Functions without a name are kept as long as somebody holds them, and at most ``MOST_BYTES`` of them. What is
+    called but is no function (a partial, a bound method, an instance) carries state of its own: it goes with the
+    arguments, each time anew, as ProcessPoolExecutor does it.
     """
 
     MOST = 1024
+    MOST_BYTES = 32 << 20
 
     def __init__(self) -> None:
-        self._kept: dict[Any, tuple[Captured, Function]] = {}
+        self._definitions = Definitions()
+        self._kept: dict[int, _Entry] = {}  # by identity of the function
+        self._n_bytes = 0
+        self._carriers: dict[str, _Entry] = {}
+        self._path = list(sys.path)
+        self._search_path: Definition | None = None  # once it has changed
 
-    def get(self, fn: Callable[..., Any]) -> Function:
-        """Raises SerializationError or PayloadTooLarge."""
-        if not isinstance(fn, types.FunctionType):
-            return self.write(fn)
-        kept = self._kept.get(fn)
-        if kept and kept[0].unchanged():
-            return kept[1]
-        parts = captured(fn)  # before it is written: what changes meanwhile is seen at the next submit
-        function = self.write(fn)
-        if parts is None:
-            self._kept.pop(fn, None)
-            return function
-        if len(self._kept) >= self.MOST:
-            self._kept.clear()
-        self._kept[fn] = (parts, function)
+    def task(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], segments: Segments | None = None
+    ) -> Task:
+        """One call, as it is now. ``segments``: for what is large, if all workers see them. Raises SerializationError
+        or PayloadTooLarge."""
+        entry = self._entry(fn)
+        if not kwargs and _SMALL.issuperset(map(type, args)) and entry.loader is not None:
+            return Task(self._function(entry, (), segments), pickle.dumps((args, kwargs), PROTOCOL), None)
+        parts = (args, kwargs) if entry.loader is not None else (args, kwargs, fn)
+        needs: dict[Key, None] = {}
+        bulk = bulk_of((*args, *kwargs.values()) if kwargs else args)
+        data: bytes | Scattered
+        segment = None
+        try:
+            reference = None
+            if bulk >= LARGE and segments:
+                reference = dump_segment(parts, bulk, segments, needs.setdefault)
+            if reference:
+                data, segment = pickle.dumps(reference, 2), reference.path
+            elif bulk < LARGE:
+                data = by_value.dumps(parts, needs.setdefault, needs.setdefault)
+            else:
+                data = scattered(parts, None, needs.setdefault)
+        except Exception as e:
+            raise _refused(fn, e) from e
+        if len(data) > MAX_ITEM:
+            raise too_large(f"the arguments of {entry.name}", len(data))
+        return Task(self._function(entry, tuple(needs), segments), data, segment)
+
+    def setup(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> bytes:
+        """What every worker runs before its first task. Raises SerializationError."""
+        task = None
+        if initializer is not None:
+            try:
+                function, data, _ = self.task(initializer, initargs, {})
+            except SerializationError as e:
+                raise SerializationError(
+                    f"the initializer {name_of(initializer)} cannot be sent to workers: {e}"
+                ) from e
+            task = function.data, data if isinstance(data, bytes) else b"".join(data.parts)
+        return pickle.dumps((script.taken(), task), PROTOCOL)
+
+    # ----
+
+    def _entry(self, fn: Callable[..., Any]) -> _Entry:
+        if sys.path != self._path:
+            self._take_path()
+        kept = self._kept.get(id(fn))
+        if kept is not None:
+            held = kept.held
+            if (held() if type(held) is weakref.ref else held) is fn:
+                try:
+                    if kept.changes.unchanged(fn):
+                        return kept
+                except Exception:  # something small has no pickle any more: whoever writes it will say so
+                    pass
+        if not _is_kept(fn):
+            return self._carried(name_of(fn))
+        try:
+            return self._write(fn)
+        except SerializationError:
+            raise
+        except Exception as e:
+            raise SerializationError(f"the function {name_of(fn)} cannot be sent to a worker: {words_of(e)}") from e
+
+    def _carried(self, name: str) -> _Entry:
+        """For what is called but is no function: one for each name that people see."""
+        entry = self._carriers.get(name)
+        if entry is None:
+            if len(self._carriers) >= self.MOST:
+                self._carriers.clear()
+            entry = self._carriers[name] = _Entry(name, None, None, [], Changes())
+        return entry
+
+    def _write(self, fn: Any) -> _Entry:
+        needs: dict[Key, None] = {}
+        own = Changes()
+        is_unnamed = not is_named(fn)
+        if is_unnamed:
+            own.add_unnamed(fn)  # before it is written: what changes meanwhile is seen at the next submit
+        else:
+            own.name(sys.modules, fn.__module__)
+            own.name(vars(sys.modules[fn.__module__]), fn.__qualname__.partition(".")[0])
+        try:
+            loader = by_value.dumps(fn, needs.setdefault, needs.setdefault)
+        except Refused as e:
+            raise SerializationError(_refused_words(fn, e)) from e
+        if len(loader) > MAX_ITEM:
+            raise too_large(f"the function {name_of(fn)}", len(loader))
+        definitions = self._definitions.closure(needs, name_of(fn))
+        changes = (
+            Changes.merge([own, *(d.changes for d in definitions)]) if definitions or not is_unnamed else own.done()
+        )
+        changes.keep_root(own)
+        held = fn
+        if is_unnamed:
+            held = weakref.ref(fn, functools.partial(self._forget, id(fn)))
+        entry = _Entry(name_of(fn), held, loader, definitions, changes)
+        self._keep(id(fn), entry)
+        return entry
+
+    def _keep(self, key: int, entry: _Entry) -> None:
+        before = self._kept.pop(key, None)
+        if before is not None:
+            self._n_bytes -= before.size
+        self._n_bytes += entry.size
+        self._kept[key] = entry
+        while len(self._kept) > self.MOST or (self._n_bytes > self.MOST_BYTES and len(self._kept) > 1):
+            try:
+                oldest = self._kept.pop(next(iter(self._kept)))
+            except (KeyError, StopIteration, RuntimeError):  # another thread's
+                break
+            self._n_bytes -= oldest.size
+
+    def _forget(self, key: int, reference: Any) -> None:
+        """Nobody holds the function any more."""
+        entry = self._kept.get(key)
+        if entry is not None and entry.held is reference:
+            self._kept.pop(key, None)
+            self._n_bytes -= entry.size
+
+    def _take_path(self) -> None:
+        """The script has changed its ``sys.path``: from now on every task says what it is."""
+        self._path = list(sys.path)
+        found = Definition(SEARCH_PATH, b"", pickle.dumps(script.search_path(), PROTOCOL), Changes())
+        found.seal()
+        self._search_path = found
+        self._kept.clear()
+        self._n_bytes = 0
+        self._carriers.clear()
+
+    def _function(self, entry: _Entry, needs: tuple[Key, ...], segments: Segments | None) -> Function:
+        """The entry's function, with what the arguments need beside what it needs itself."""
+        if needs:
+            more = frozenset(needs) - entry.keys
+            if more:
+                return self._variant(entry, more, segments)
+        function = entry.function
+        if function is None or (segments is not None and function.could_be_kept):
+            function = entry.function = self._compose(entry, entry.definitions, segments)
         return function
 
-    @staticmethod
-    def write(fn: Callable[..., Any]) -> Function:
-        """As it is now. Raises SerializationError or PayloadTooLarge."""
-        try:
-            data = dumps(fn)
-        except Exception as e:
-            raise SerializationError(f"the function {name_of(fn)} cannot be pickled: {e!r}") from e
+    def _variant(self, entry: _Entry, more: frozenset[Key], segments: Segments | None) -> Function:
+        known = entry.variants.get(more)
+        if known is not None:
+            try:
+                if known[0].unchanged() and not (segments is not None and known[1].could_be_kept):
+                    return known[1]
+            except Exception:
+                pass
+        definitions = self._definitions.closure(more, f"an argument of {entry.name}")
+        both = {d.key: d for d in (*definitions, *entry.definitions)}
+        function = self._compose(entry, list(both.values()), segments)
+        if len(entry.variants) >= 64:
+            entry.variants.clear()
+        entry.variants[more] = Changes.merge(d.changes for d in definitions), function
+        return function
+
+    def _compose(self, entry: _Entry, definitions: list[Definition], segments: Segments | None) -> Function:
+        written: list[Written] = []
+        kept: list[Kept] = []
+        could_be_kept = False
+        for d in ([self._search_path] if self._search_path else []) + definitions:
+            state: bytes | tuple[str, int] = d.state
+            if len(d.state) >= LARGE:
+                if segments and d.kept is None:
+                    d.kept = segments.keep(d.state)
+                if segments and d.kept is not None:
+                    state = d.kept.where
+                    kept.append(d.kept)
+                could_be_kept = could_be_kept or segments is None
+            written.append((d.key, d.digest, d.shell, state))
+        data = pickle.dumps((entry.loader, written, entry.name), PROTOCOL)
         if len(data) > MAX_ITEM:
-            raise too_large(f"the function {name_of(fn)}", len(data))
-        return Function(data, name=name_of(fn))
+            raise too_large("a function, with the globals that it uses,", len(data))
+        return Function(data, name=entry.name, holds=tuple(kept) or None, could_be_kept=could_be_kept)
 
 
-@overload
-def dump_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes: ...
-@overload
-def dump_arguments(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int
-) -> bytes | Scattered: ...
-def dump_arguments(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int = 0
-) -> bytes | Scattered:
-    """``bulk``: what ``bulk_of`` says of them. Raises SerializationError or PayloadTooLarge."""
+def _is_kept(fn: Any) -> bool:
+    """A function, or something that only its name is written of."""
+    if isinstance(fn, types.FunctionType):
+        return True
+    if isinstance(fn, types.BuiltinFunctionType) and not isinstance(fn.__self__, types.ModuleType | None):
+        return False  # a method of an object
+    return isinstance(fn, types.BuiltinFunctionType | type | functools._lru_cache_wrapper) and is_named(fn)
+
+
+def _refused(fn: Callable[..., Any], error: Exception) -> SerializationError:
+    if isinstance(error, Refused):
+        return SerializationError(
+            f"an argument of {name_of(fn)} is or holds {error.what}, which cannot be sent to a worker: make it in the"
+            " task"
+        )
+    return SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {words_of(error)}")
+
+
+def _refused_words(fn: Any, error: Refused) -> str:
+    names = [
+        name
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
+        if _is_refused(by_value.content_of(cell, None))
+    ]
+    what = f"its variable {names[0]!r}" if names else "something that it refers to"
+    return (
+        f"the function {name_of(fn)} cannot be sent to a worker: {what} is or holds {error.what}: make it in the task,"
+        " or in the pool's initializer"
+    )
+
+
+def _is_refused(obj: Any) -> bool:
     try:
-        data = dumps((args, kwargs)) if bulk < LARGE else scattered((args, kwargs))
-    except Exception as e:
-        raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
-    if len(data) > MAX_ITEM:
-        raise too_large(f"the arguments of {name_of(fn)}", len(data))
-    return data
-
-
-def reference_arguments(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bulk: int, into: Segments
-) -> Reference | None:
-    """Large arguments in a segment. None: as ``dump_segment``. Raises SerializationError."""
-    try:
-        return dump_segment((args, kwargs), bulk, into)
-    except Exception as e:
-        raise SerializationError(f"an argument of {name_of(fn)} cannot be pickled: {e!r}") from e
+        by_value.dumps(obj)
+    except Refused:
+        return True
+    except Exception:
+        return False
+    return False
 
 
 def claimed(data: Buffer) -> Buffer | Segment:
@@ -269,18 +472,18 @@ def load_result(status: int, data: Buffer | Segment) -> tuple[Any, BaseException
         return None, load_exception(data)  # type: ignore[arg-type]
     try:
         return loads(data), None
-    except Exception as e:
-        return None, SerializationError(f"the result cannot be unpickled here: {e!r}")
+    except (Exception, SystemExit) as e:
+        return None, SerializationError(f"the result cannot be unpickled here: {words_of(e)}")
 
 
 def load_exception(data: Buffer) -> BaseException:
     """What ``dump_exception`` wrote, with the remote traceback as its cause."""
     try:
         error, text = loads(data)
-    except Exception as e:
-        return SerializationError(f"the exception that the task raised cannot be unpickled here: {e!r}")
+    except (Exception, SystemExit) as e:
+        return SerializationError(f"the exception that the task raised cannot be unpickled here: {words_of(e)}")
     if text:
-        error.__cause__ = RemoteTraceback(text)
+        BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
     return error  # type: ignore[no-any-return]
 
 
@@ -299,17 +502,41 @@ def _traceback_text(error: BaseException) -> str:
 
 
 def dump_exception(error: BaseException) -> bytes:
-    """An exception that cannot make the way becomes a SerializationError with its type, its words and its traceback."""
+    """An exception and the text of its traceback.
+
+    One whose ``__init__`` takes other arguments than it has kept is made without it on the other side. One that cannot
+    make the way at all becomes a SerializationError with its type, its words and its traceback.
+    """
     text = _traceback_text(error)
-    error.__traceback__ = error.__cause__ = error.__context__ = None
+    for name in ("__traceback__", "__cause__", "__context__"):  # a class may refuse to be given attributes
+        BaseException.__setattr__(error, name, None)
+    try:
+        return _dump_exception_and(error, text)
+    except BaseException as e:
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        told = f"the task raised {name}: {words_of(error, str)}, which cannot be pickled: {words_of(e)}"
+        return dumps((SerializationError(told), text))
+
+
+def _dump_exception_and(error: BaseException, text: str) -> bytes:
+    """A pickle that can be loaded again. Raises whatever says that there is none."""
     try:
         data = dumps((error, text))
         loads(data)  # a class whose __init__ does not take its own args fails only there
-    except Exception as e:
-        name = f"{type(error).__module__}.{type(error).__qualname__}"
-        told = SerializationError(f"the task raised {name}: {error}, which cannot be pickled: {e!r}")
-        data = dumps((told, text))
+    except BaseException:
+        data = dumps((Unmade(error), text))
+        loads(data)
     return data
+
+
+class Unmade:
+    """Pickled in place of an exception: its class, args and attributes, and no call of its ``__init__``."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return rebuild.make_exception, (type(self._error), self._error.args, vars(self._error))
 
 
 _segments: Segments | None = None  # for large results
@@ -321,7 +548,7 @@ def use_segments(directory: str) -> None:
     _segments = Segments(directory)
 
 
-def _dump_value(value: Any, fn: Callable[..., Any]) -> tuple[int, bytes]:
+def _dump_value(value: Any, fn: Any) -> tuple[int, bytes]:
     if value is None:
         return _VALUE, _NONE
     try:
@@ -332,22 +559,29 @@ def _dump_value(value: Any, fn: Callable[..., Any]) -> tuple[int, bytes]:
         if reference:
             return _VALUE, pickle.dumps(reference, 2)
         return _VALUE, b"".join(scattered(value).parts)
-    except Exception as e:
-        told = SerializationError(f"the result of {name_of(fn)}, {name_of(type(value))}, cannot be pickled: {e!r}")
+    except BaseException as e:
+        told = SerializationError(
+            f"the result of {name_of(fn)}, {name_of(type(value))}, cannot be pickled: {words_of(e)}"
+        )
         return Status.RAISED, dump_exception(told)
 
 
 def load_function(data: bytes) -> Call:
     """A function that cannot be loaded raises in each task that calls it: the worker lives on."""
-    fn: Callable[..., Any] | None = None
+    loaded = Loaded(data)
 
     def call(arguments: Buffer) -> tuple[int, bytes]:
-        nonlocal fn
+        fn = None
         try:
-            if fn is None:
-                fn = _load_or_say("the function", data)
-            args, kwargs = _load_or_say("the arguments", arguments, fn)
-            value = fn(*args, **kwargs)
+            fn = loaded.function()
+            args, kwargs, *carried = loads(arguments)
+            if carried:
+                fn = carried[0]
+        except BaseException as e:
+            told = e if isinstance(e, SerializationError) else _not_loaded(fn, e)
+            return Status.RAISED, dump_exception(told)
+        try:
+            value = fn(*args, **kwargs)  # type: ignore[misc]
         except SystemExit:
             raise  # ends the worker, as it would end a script
         except BaseException as e:
@@ -357,25 +591,55 @@ def load_function(data: bytes) -> Call:
     return call
 
 
-def _load_or_say(what: str, data: Buffer, fn: Callable[..., Any] | None = None) -> Any:
+def _not_loaded(fn: Any, error: BaseException) -> SerializationError:
+    of = "" if fn is None else f" of {name_of(fn)}"
+    return SerializationError(f"the arguments{of} cannot be unpickled in the worker: {words_of(error)}")
+
+
+class Loaded:
+    """A function in a worker, with the definitions that it needs."""
+
+    __slots__ = ("_data", "_definitions", "_epoch", "_fn", "_loader")
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data  # until it is first called, so that its task bears the error
+        self._definitions: list[Written] = []
+        self._epoch = -1
+        self._fn: Callable[..., Any] | None = None
+        self._loader: bytes | None = None
+
+    def function(self) -> Callable[..., Any] | None:
+        """The function, as it was submitted. None: it comes with the arguments. Raises SerializationError."""
+        if self._epoch == mirror.epoch:
+            return self._fn
+        try:
+            if self._data is not None:
+                self._loader, self._definitions, _ = loads(self._data)
+                self._data = None
+            if mirror.install(self._definitions) or self._fn is None:
+                self._fn = loads(self._loader) if self._loader is not None else None
+        except (Exception, SystemExit) as e:
+            raise SerializationError(f"the function cannot be unpickled in the worker: {words_of(e)}") from e
+        self._epoch = mirror.epoch
+        return self._fn
+
+
+def _load_or_say(what: str, data: Buffer) -> Any:
     try:
         return loads(data)
-    except Exception as e:
-        of = "" if fn is None else f" of {name_of(fn)}"
-        raise SerializationError(f"{what}{of} cannot be unpickled in the worker: {e!r}") from e
-
-
-def dump_setup(initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> bytes:
-    """What every worker runs before its first task. Raises SerializationError."""
-    try:
-        return dumps((initializer, initargs))
-    except Exception as e:
-        raise SerializationError(f"the initializer {name_of(initializer)} cannot be pickled: {e!r}") from e
+    except (Exception, SystemExit) as e:
+        raise SerializationError(f"{what} cannot be unpickled in the worker: {words_of(e)}") from e
 
 
 def load_setup(data: bytes) -> Callable[[], None]:
+    """What ``Functions.setup`` wrote: raises what the initializer raises."""
+
     def run() -> None:
-        initializer, initargs = _load_or_say("the initializer", data)
-        initializer(*initargs)
+        found, task = _load_or_say("the initializer", data)
+        script.give(found)
+        if task is not None:
+            fn = Loaded(task[0]).function()
+            args, kwargs, *carried = _load_or_say("the initializer's arguments", task[1])
+            (carried[0] if carried else fn)(*args, **kwargs)  # type: ignore[misc]
 
     return run

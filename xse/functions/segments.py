@@ -12,6 +12,7 @@ import itertools
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 from xse.wire.messages import Buffer
@@ -58,6 +59,11 @@ class Segments:
             return None
         return Reference(path, sizes)
 
+    def keep(self, data: Buffer) -> Kept | None:
+        """Bytes that are read more than once. None: there is no room for them."""
+        reference = self.put([data])
+        return Kept(reference.path, len(data)) if reference else None
+
 
 def _write(fd: int, pieces: list[memoryview]) -> None:
     pieces.reverse()
@@ -75,6 +81,30 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
+_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_MOST_MAPS = 128  # each holds a descriptor, of which a process may have 1024; what comes beyond them is copied
+
+
+def _mapped(path: str) -> memoryview:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        mapped = mmap.mmap(fd, 0)
+    finally:
+        os.close(fd)
+    _maps.add(mapped)
+    return memoryview(mapped)
+
+
+def _copied(path: str) -> memoryview:
+    with open(path, "rb", buffering=0) as f:
+        data = bytearray(os.fstat(f.fileno()).st_size)
+        view = memoryview(data)
+        at = 0
+        while at < len(data):
+            at += f.readinto(view[at:]) or len(data)
+    return view
+
+
 class Segment:
     """One that was written elsewhere and is ours now: its memory goes with the last view of it.
 
@@ -85,12 +115,8 @@ class Segment:
 
     def __init__(self, path: str, sizes: Sequence[int]) -> None:
         """``sizes``: of the parts together, and of each array. Raises OSError."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.unlink(path)
-            view = memoryview(mmap.mmap(fd, 0))
-        finally:
-            os.close(fd)
+        view = _mapped(path) if len(_maps) < _MOST_MAPS else _copied(path)
+        os.unlink(path)  # only now: without a descriptor to be had it can be read later
         at = 0
         found = []
         for size in sizes:
@@ -111,3 +137,26 @@ class Reference:
 
     def __reduce__(self) -> tuple[type[Segment], tuple[str, list[int]]]:
         return Segment, (self.path, self._sizes)
+
+
+class Kept:
+    """Bytes that several processes of this host read, and that stay until nobody holds this object.
+
+    ``where``: path and size, for ``read_kept``.
+    """
+
+    __slots__ = ("__weakref__", "where")
+
+    def __init__(self, path: str, size: int) -> None:
+        self.where = (path, size)
+        weakref.finalize(self, remove, path).atexit = False  # the directory goes with the pool
+
+
+def read_kept(where: tuple[str, int]) -> memoryview:
+    """The bytes of a ``Kept`` of another process. Raises OSError."""
+    path, size = where
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ)) if size else memoryview(b"")
+    finally:
+        os.close(fd)

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from xse.errors import LaunchError, OptionError
 from xse.launch.keys import BlockKeys
 from xse.launch.options import PoolOptions
-
-
-def script_path() -> tuple[str, ...]:
-    """Entries of sys.path that a worker's own Python would not have: the script's directory, PYTHONPATH, additions."""
-    roots = tuple(os.path.realpath(p) + os.sep for p in {sys.prefix, sys.base_prefix, sys.exec_prefix})
-    entries: list[str] = []
-    for entry in sys.path:
-        path = os.path.abspath(entry or ".")
-        inside = os.path.realpath(path).startswith(roots) and "python" in path
-        if not inside and ":" not in path and os.path.isdir(path) and path not in entries:
-            entries.append(path)
-    return tuple(entries)
 
 
 def write_connect_file(
@@ -35,7 +22,7 @@ def write_connect_file(
         raise OptionError("an option of a pool may not hold a line break")
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as f:
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as f:
             os.fchmod(fd, 0o600)
             f.write("\n".join(lines) + "\n")
             # No variable of ours holds a key: a traceback may show them.

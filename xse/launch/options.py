@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,6 +14,10 @@ _UNITS = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
 def _option(flag: str, default: Any) -> Any:
     return field(default=default, metadata={"flag": flag})
+
+
+#: Of the options that are lists: what stands between their entries.
+_JOINTS = {"preload": ",", "launcher_variables": ",", "path": ":", "accelerators": ";", "python_flags": " "}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,7 @@ class PoolOptions:
     runner: str = _option("--runner", "fork")
     prefetch: int = _option("--prefetch", -1)  # tasks beyond the workers of a rank; -1: as measured
     python: str = _option("--python", "")
+    python_flags: tuple[str, ...] = _option("--python-flags", ())
     libzmq: str = _option("--libzmq", "")  # "": the pool looks for pyzmq's by itself
     preload: tuple[str, ...] = _option("--preload", ())
     path: tuple[str, ...] = _option("--path", ())  # for sys.path
@@ -53,7 +59,11 @@ class PoolOptions:
         for f in fields(self):
             value = getattr(self, f.name)
             if value != f.default:
-                joint = {"preload": ",", "launcher_variables": ",", "path": ":", "accelerators": ";"}.get(f.name)
+                if f.name == "path":
+                    value = [quoted(entry) for entry in value]
+                if f.name == "python_flags":
+                    value = [flag.replace("%", "%25").replace(" ", "%20") for flag in value]
+                joint = _JOINTS.get(f.name)
                 text = "" if value is True else joint.join(value) if joint else str(value)
                 pairs.append((f.metadata["flag"], text))
         return pairs
@@ -62,6 +72,11 @@ class PoolOptions:
 def start_timeout_of(ranks: int) -> float:
     """Seconds for a block of so many ranks to come up: they read Python from one file system."""
     return 120.0 + 0.1 * ranks
+
+
+def quoted(path: str) -> str:
+    """An entry of ``--path``: bytes that are not plain, and ``:`` and ``%``, as %XX."""
+    return "".join(chr(b) if 32 <= b < 127 and b not in b":%" else f"%{b:02X}" for b in os.fsencode(path))
 
 
 def bytes_of(name: str, value: int | str | None) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from parsl.app.errors import RemoteExceptionWrapper
 from parsl.serialize import deserialize, serialize
 
-from xse.functions.payload import Call, Function, name_of, too_large
+from xse.functions.payload import Call, Function, Unmade, name_of, too_large, words_of
 from xse.parsl.errors import DeserializationError, SerializationError
 from xse.wire.messages import MAX_ITEM, Buffer, Status
 
@@ -60,8 +60,8 @@ def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
             return loaded, None
         if isinstance(loaded, RemoteExceptionWrapper):
             return None, loaded.get_exception()
-    except Exception as e:
-        return None, DeserializationError(f"a result cannot be read here: {e!r}")
+    except (Exception, SystemExit) as e:
+        return None, DeserializationError(f"a result cannot be read here: {words_of(e)}")
     return None, DeserializationError(f"in place of an exception came {type(loaded)}")
 
 
@@ -71,13 +71,27 @@ def load_result(status: int, data: Buffer) -> tuple[Any, BaseException | None]:
 def dump_exception(error: BaseException) -> bytes:
     """An exception that cannot be serialized becomes one that says so."""
     try:
-        data: bytes = serialize(RemoteExceptionWrapper(type(error), error, error.__traceback__))
+        return _dump_wrapped(RemoteExceptionWrapper(type(error), error, error.__traceback__))
+    except BaseException as e:
+        said = f"{words_of(error, str)}, which cannot be serialized: {words_of(e)}"
+        told = DeserializationError(f"the task raised {type(error).__name__}: {said}")
+        data: bytes = serialize(RemoteExceptionWrapper(type(told), told, error.__traceback__))
+        return data
+
+
+def _dump_wrapped(wrapper: RemoteExceptionWrapper) -> bytes:
+    """An exception that can be deserialized again. One whose ``__init__`` takes other arguments than it has kept is
+    made without it on the other side. Raises whatever says that it cannot."""
+    try:
+        data: bytes = serialize(wrapper)
         deserialize(data)
-    except Exception as e:
-        told = DeserializationError(
-            f"the task raised {type(error).__name__}: {error}, which cannot be serialized: {e!r}"
-        )
-        data = serialize(RemoteExceptionWrapper(type(told), told, error.__traceback__))
+    except BaseException:
+        part: Any = wrapper
+        while part is not None:  # and its causes
+            part.e_value = Unmade(part.e_value)
+            part = part.cause
+        data = serialize(wrapper)
+        deserialize(data)
     return data
 
 
@@ -104,8 +118,8 @@ def load_function(data: bytes) -> Call:
 def _load(what: str, data: bytes) -> Any:
     try:
         return deserialize(data)
-    except Exception as e:
-        raise DeserializationError(f"{what} cannot be read in the worker: {e!r}") from e
+    except (Exception, SystemExit) as e:
+        raise DeserializationError(f"{what} cannot be read in the worker: {words_of(e)}") from e
 
 
 def _load_arguments(function: Callable[..., Any], data: Buffer) -> tuple[Any, Any]:
@@ -114,8 +128,9 @@ def _load_arguments(function: Callable[..., Any], data: Buffer) -> tuple[Any, An
     middle = _LENGTH.size + n
     try:
         return deserialize(bytes(view[_LENGTH.size : middle])), deserialize(bytes(view[middle:]))
-    except Exception as e:
-        raise DeserializationError(f"the arguments of {_name(function)} cannot be read in the worker: {e!r}") from e
+    except (Exception, SystemExit) as e:
+        told = f"the arguments of {_name(function)} cannot be read in the worker: {words_of(e)}"
+        raise DeserializationError(told) from e
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -124,11 +139,18 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _dump_value(value: Any, function: Callable[..., Any]) -> tuple[int, bytes]:
+    if isinstance(value, RemoteExceptionWrapper):  # Parsl catches what an app raises, and returns it so
+        error = value.e_value
+        try:
+            return Status.VALUE, _dump_wrapped(value)
+        except BaseException:
+            return Status.RAISED, dump_exception(error)
     try:
         return Status.VALUE, serialize(value, buffer_threshold=sys.maxsize)
-    except Exception as e:
+    except BaseException as e:
         name = _name(function)
-        told = SerializationError(name, f"the result of {name}, {name_of(type(value))}, cannot be serialized: {e!r}")
+        said = f"the result of {name}, {name_of(type(value))}, cannot be serialized: {words_of(e)}"
+        told = SerializationError(name, said)
         return Status.RAISED, dump_exception(told)
 
 

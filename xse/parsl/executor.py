@@ -52,7 +52,7 @@ from xse.client.client import Client
 from xse.client.config import interchange_config
 from xse.client.failures import another, error_of
 from xse.client.future import Future
-from xse.functions import payload
+from xse.functions import payload, script
 from xse.launch import addresses
 from xse.launch.checks import MOST_TIMEOUT_S
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
@@ -312,6 +312,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             log_dir=os.path.abspath(self.logdir),
             log_config=self._pickled_log_config(),
             scratch_dirs=[self._scratch],
+            setup=base64.b64encode(payload.Functions().setup(None, ())).decode(),
             debug=self.worker_debug,
             record_path=self.record,
         )
@@ -452,7 +453,8 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             python=sys.executable,
             libzmq=launch.find_libzmq(),
             preload=("xse.parsl.codec", *self.preload),
-            path=launch.script_path(),
+            path=script.search_path(),
+            python_flags=script.python_flags(),
             working_dir=os.path.abspath(self.working_dir) if self.working_dir else "",
             log_dir=os.path.abspath(self.worker_logdir),
             probe_timeout=self.address_probe_timeout or 30,

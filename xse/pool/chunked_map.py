@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeAlias
 from xse.client.future import Future
 from xse.errors import SerializationError
 from xse.functions import payload
+from xse.functions.payload import Function, Scattered, Task
 
 TARGET_S = 0.005  # for one chunk: a hundred times what its way costs, and short enough to share the last ones out
 PATIENCE_S = 2 * TARGET_S  # then a worker gives back what it has not begun
@@ -42,16 +43,19 @@ Answer: TypeAlias = "tuple[float, bytes, bytes | None, list[bytes]]"
 
 
 class Submit(Protocol):
-    """Submits the pickled arguments of a ``chunk_task``. ``then`` is called in the events thread."""
+    """Submits a ``chunk_task`` with its pickled arguments. ``then`` is called in the events thread."""
 
-    def __call__(self, data: bytes, then: Callable[[Future[Any]], None]) -> Future[Any]: ...
+    def __call__(
+        self, function: Function, data: bytes | Scattered, then: Callable[[Future[Any]], None]
+    ) -> Future[Any]: ...
 
 
 class Chunk:
     """Items of one task, and what became of them."""
 
-    def __init__(self, n_items: int, n_bytes: int) -> None:
+    def __init__(self, n_items: int, n_bytes: int, function: Function) -> None:
         self.n_items = n_items
+        self.function = function
         self.n_bytes = n_bytes
         self.future: Future[Any] | None = None
         self.answer: Answer | None = None
@@ -89,10 +93,10 @@ class ChunkedMap:
 
     def __init__(
         self,
+        write: Callable[[tuple[Any, ...]], Task],
         submit: Submit,
         cancel: Callable[[Sequence[int]], None],
         check_open: Callable[[], None],
-        fn: Callable[..., Any],
         items: Iterator[Any],
         *,
         size: int | None,
@@ -101,15 +105,17 @@ class ChunkedMap:
         buffersize: int | None,
         all_now: bool = False,
     ) -> None:
-        """``cancel`` takes ids of tasks. ``check_open`` raises RuntimeError when nothing more can be submitted.
+        """``write`` makes a task of the arguments of a ``chunk_task``. ``cancel`` takes ids of tasks.
+
+        ``check_open`` raises RuntimeError when nothing more can be submitted.
 
         ``size``: items of a chunk; None: by what items take. ``buffersize``: chunks that may be ahead of the iteration.
         ``all_now``: take all items before the first result is asked for.
         """
+        self._write = write
         self._submit = submit
         self._cancel = cancel
         self._check_open = check_open
-        self._fn = fn
         self._items = items
         self._auto = size is None
         self._size = size or 1
@@ -178,9 +184,9 @@ class ChunkedMap:
         self._exhausted = len(items) < n
 
     def _submit_chunk(self, items: list[Any]) -> None:
-        data = payload.dump_arguments(self._fn, (items, PATIENCE_S if self._auto else None), {})
-        chunk = Chunk(len(items), len(data))
-        chunk.future = self._submit(data, then=partial(self._answered, chunk))
+        function, data, _ = self._write((items, PATIENCE_S if self._auto else None))
+        chunk = Chunk(len(items), len(data), function)
+        chunk.future = self._submit(function, data, then=partial(self._answered, chunk))
         self._n_submitted += 1
         self._chunks.append(chunk)
 
@@ -201,9 +207,9 @@ class ChunkedMap:
         seconds, values, _, rest = answer
         try:
             for data in rest:
-                part = Chunk(0, len(data))
+                part = Chunk(0, len(data), chunk.function)
                 self._n_answered -= 1
-                part.future = self._submit(data, then=partial(self._answered, part))
+                part.future = self._submit(chunk.function, data, then=partial(self._answered, part))
                 chunk.rest.append(part)
         except Exception as e:  # the pool is broken
             chunk.failure = e
@@ -292,7 +298,7 @@ def run_chunk(fn: Callable[..., Any], several: bool, items: list[Any], patience_
         for item in items:  # no iterator calls fn: StopIteration would only end it
             values.append(fn(*item) if several else fn(item))
             if clock() > until and len(values) < len(items):
-                rest = _rest(fn, items[len(values) :], patience_s, (clock() - start) / len(values))
+                rest = _rest(items[len(values) :], patience_s, (clock() - start) / len(values))
                 if rest:
                     break
                 until = float("inf")
@@ -308,11 +314,11 @@ def run_chunk(fn: Callable[..., Any], several: bool, items: list[Any], patience_
         return seconds, payload.dumps(good), error, []
 
 
-def _rest(fn: Callable[..., Any], items: list[Any], patience_s: float | None, item_s: float) -> list[bytes]:
+def _rest(items: list[Any], patience_s: float | None, item_s: float) -> list[bytes]:
     """Arguments of further chunks. Empty: they cannot be pickled here, and must be run here."""
     n = max(1, int(TARGET_S / item_s), -(-len(items) // MOST_PARTS))
     try:
-        return [payload.dump_arguments(fn, (items[i : i + n], patience_s), {}) for i in range(0, len(items), n)]
+        return [payload.dumps(((items[i : i + n], patience_s), {})) for i in range(0, len(items), n)]
     except Exception:
         return []
 
@@ -328,5 +334,13 @@ def _up_to_the_bad_one(values: list[Any]) -> tuple[list[Any], bytes | None]:
 
 
 def chunk_task(fn: Callable[..., Any], several: bool) -> Callable[..., Answer]:
-    """The task that runs a chunk with ``fn``: its arguments are the items, and the patience in seconds."""
-    return partial(run_chunk, fn, several)
+    """The task that runs a chunk with ``fn``: its arguments are the items, and the patience in seconds.
+
+    A function without a name, so that ``fn`` is written once for all chunks.
+    """
+
+    def task(items: list[Any], patience_s: float | None) -> Answer:
+        return run_chunk(fn, several, items, patience_s)
+
+    task.__qualname__ = payload.name_of(fn)  # it is what errors name
+    return task

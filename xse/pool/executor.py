@@ -150,8 +150,7 @@ class PoolExecutor(Executor):
         segment = None
         try:
             try:
-                function = self._functions.get(fn)
-                data, segment = self._arguments(fn, args, kwargs)
+                function, data, segment = self._functions.task(fn, args, kwargs, self._shared_memory())
             except (SerializationError, PayloadTooLarge) as e:
                 return self._client.failed(e)
             return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, segment=segment)
@@ -160,16 +159,9 @@ class PoolExecutor(Executor):
                 segments.remove(segment)
             raise
 
-    def _arguments(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[bytes | payload.Scattered, str | None]:
-        """The pickled arguments; or those of a segment in shared memory, and its path."""
-        bulk = payload.bulk_of((*args, *kwargs.values()) if kwargs else args)
-        if bulk >= payload.LARGE and self._segments and self._keeper.all_here:
-            reference = payload.reference_arguments(fn, args, kwargs, bulk, self._segments)
-            if reference:
-                return payload.dumps(reference), reference.path
-        return payload.dump_arguments(fn, args, kwargs, bulk), None
+    def _shared_memory(self) -> Segments | None:
+        """For what is large, if all workers are known to be on this host."""
+        return self._segments if self._segments and self._keeper.all_here else None
 
     def map(
         self,
@@ -209,12 +201,11 @@ class PoolExecutor(Executor):
         if chunksize == 1:
             submit = partial(self._submit_item, fn, priority, timeout_ms)
             return item_map(submit, cancel, self._check_open, items, timeout=timeout, buffersize=buffersize)
-        task = self._functions.write(chunk_task(fn, several))
         return ChunkedMap(
-            partial(self._submit_chunk, task, priority, timeout_ms),
+            partial(self._write_chunk, chunk_task(fn, several)),
+            partial(self._submit_chunk, priority, timeout_ms),
             cancel,
             self._check_open,
-            fn,
             items,
             size=None if chunksize == "auto" else chunksize,
             n_workers=self._max_workers,
@@ -226,15 +217,18 @@ class PoolExecutor(Executor):
     def _submit_item(self, fn: Callable[..., T], priority: int, timeout_ms: int, item: tuple[Any, ...]) -> Future[T]:
         return self._submit(fn, item, {}, priority, timeout_ms)
 
+    def _write_chunk(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> payload.Task:
+        return self._functions.task(task, arguments, {})
+
     def _submit_chunk(
         self,
-        task: payload.Function,
         priority: int,
         timeout_ms: int,
-        data: bytes,
+        function: payload.Function,
+        data: bytes | payload.Scattered,
         then: Callable[[Future[Any]], None],
     ) -> Future[Any]:
-        return self._client.submit(task, data, priority=priority, timeout_ms=timeout_ms, then=then)
+        return self._client.submit(function, data, priority=priority, timeout_ms=timeout_ms, then=then)
 
     def with_options(self, *, timeout: float | None = None, priority: int = 0) -> PoolWithOptions:
         """This pool, for tasks with these options: ``pool.with_options(timeout=5).submit(...)``, or ``.map(...)``.

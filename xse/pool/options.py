@@ -12,7 +12,7 @@ from typing import Any
 
 from xse import launch
 from xse.errors import OptionError
-from xse.functions import payload
+from xse.functions import payload, script
 from xse.launch import checks
 from xse.launch.options import PoolOptions, bytes_of, start_timeout_of
 from xse.record.place import record_path
@@ -71,8 +71,7 @@ class Options:
         if self.max_tasks_per_child is not None:
             checks.check_whole_number("max_tasks_per_child", self.max_tasks_per_child, 1, 2**31 - 1)
         bytes_of("memory_limit", self.memory_limit)
-        setup = payload.dump_setup(self.initializer, self.initargs) if self.initializer else b""
-        object.__setattr__(self, "setup", setup)
+        object.__setattr__(self, "setup", payload.Functions().setup(self.initializer, self.initargs))
         object.__setattr__(self, "command", self._command())
         object.__setattr__(self, "run_id", uuid.uuid4().hex)
         object.__setattr__(self, "record_path", record_path(self.record, self.run_id))
@@ -100,7 +99,8 @@ class Options:
             python=sys.executable,
             libzmq=launch.find_libzmq(),
             preload=tuple(self.preload),
-            path=launch.script_path(),
+            path=script.search_path(),
+            python_flags=script.python_flags(),
             working_dir=os.path.abspath(self.working_dir) if self.working_dir else "",
             log_dir=os.path.abspath(self.log_dir) if self.log_dir else log_dir,
             debug=self.debug,

@@ -17,7 +17,7 @@ from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from typing import Any
 
-from xse.functions import payload
+from xse.functions import payload, script
 from xse.functions.segments import VARIABLE
 from xse.wire.messages import Status
 from xse.worker import environment, signals
@@ -64,9 +64,7 @@ def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerat
     """sys.path, the working directory, and the imports that workers share."""
     global _affinity, _accelerators, _thread_variables
     signals.watch()
-    for entry in reversed([p for p in path.split(":") if p]):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
+    script.search(tuple(unquoted(entry) for entry in path.split(":") if entry))
     _enter(working_dir)
     _affinity = affinity
     _accelerators = [name for name in accelerators.split(";") if name]
@@ -75,6 +73,15 @@ def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerat
     place_on_node.limit_threads(_thread_variables, 1)
     for name in (n for n in preload.split(",") if n):
         _import(name)
+
+
+def unquoted(entry: str) -> str:
+    """An entry of ``--path``: its %XX are bytes."""
+    first, *rest = entry.split("%")
+    found = os.fsencode(first)
+    for part in rest:
+        found += bytes.fromhex(part[:2]) + os.fsencode(part[2:])
+    return os.fsdecode(found)
 
 
 def _enter(directory: str) -> None:
