@@ -267,11 +267,10 @@ static void manager_register(struct manager *manager)
     buf_free(&nodes);
     if (n_nodes < n) {
         char reason[300];
-        snprintf(
-            reason, sizeof reason,
-            "%u ranks are too many for one connection, whose REGISTER holds %u of them: let the block form smaller "
-            "groups (xse-pool --group-size)",
-            n, n_nodes);
+        snprintf(reason, sizeof reason,
+                 "%u ranks are too many for one block, whose REGISTER holds %u of them: start several smaller blocks "
+                 "(fewer nodes_per_block, more blocks)",
+                 n, n_nodes);
         manager_begin_end(manager, WIRE_FAILED, reason, 0);
         return;
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -168,6 +170,21 @@ class Injector:
             self._later(fault, lambda: link.order("heal"))
         return True
 
+    def _starve(self, fault: Fault, target: Process) -> bool:
+        """No new descriptors for a while. Those that are open stay so."""
+        try:
+            soft, hard = resource.prlimit(target.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(target.pid, resource.RLIMIT_NOFILE, (3, hard))
+        except ProcessLookupError:
+            return False
+
+        def feed() -> None:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(target.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+        self._later(fault, feed)
+        return True
+
     def _hit(self, fault: Fault, verb: str, found: Found) -> bool:
         what = fault.kind.split()[1]
         ready = found.blocks_with_workers()
@@ -190,6 +207,8 @@ class Injector:
                 return sum(_signal(p, signal.SIGKILL) for p in found.of_block(found.block_of(target))) > 0
             case "kill", _:
                 return _signal(target, signal.SIGKILL)
+            case "starve", _:
+                return self._starve(fault, target)
             case "crash", _:
                 return _signal(target, signal.SIGSEGV)
             case "end", _:

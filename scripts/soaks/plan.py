@@ -27,7 +27,8 @@ KINDS = {
     "kill worker": Kind(30),
     "crash worker": Kind(6),
     "stop worker": Kind(8, SHORT),
-    "kill zygote": Kind(2, ends_block=True),
+    "kill zygote": Kind(4, ends_block=True),  # the second one of a block does
+    "starve rank": Kind(4, LONG, ends_block=True),  # no descriptors: no worker can be started there meanwhile
     "kill rank": Kind(4, ends_block=True),
     "stop rank": Kind(6, SHORT),
     "stop rank long": Kind(2, LONG, ends_block=True),

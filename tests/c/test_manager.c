@@ -652,7 +652,7 @@ static void a_block_of_more_ranks_than_register_holds_says_so(void)
     for (uint32_t i = 0; i < 20000; i++)
         say_to_manager(&w, i, msg_text(WIRE_BYE, WIRE_ASKED, ""));
     flush(&w);
-    CHECK(strstr(w.reason, "20000 ranks are too many for one connection"), "%s", w.reason);
+    CHECK(strstr(w.reason, "20000 ranks are too many for one block"), "%s", w.reason);
     CHECK(outbox_last(&w.out, WIRE_REGISTER) && outbox_last(&w.out, WIRE_BYE), "the interchange is not told");
     end(&w);
 }

@@ -19,6 +19,8 @@ from tests.support.took import Took
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import BrokenPool, ManagerLost, PoolExecutor, WorkerLost, launch
+from xse.doctor.diagnosis import Level, line_of
+from xse.doctor.look import Wishes, look
 from xse.wire import commands
 
 
@@ -118,6 +120,15 @@ def test_with_parsl_a_lost_rank_is_told(mpi: str, tmp_path: Path) -> None:
         assert "the zygote, which holds Python and the workers, has died" in told
         (status,) = executor.status().values()
         assert "the block goes on without them" in (status.message or "")
+
+
+@pytest.mark.row(23)
+def test_doctor_reports_a_rank_that_has_failed(mpi: str) -> None:
+    command = mpiexec(2, rank_1="export PYTHONHOME=/nowhere")
+    lines = [line_of(fact) for fact in look(Wishes(launch_cmd=command))]
+    (line,) = [line for line in lines if line.check == "a task"]
+    assert line.level == Level.WARNING
+    assert "1 ranks have failed, and the block went on without them: rank 1 on" in line.text
 
 
 # ---- row 24: a rank does not start

@@ -40,7 +40,8 @@ DIAGNOSES = [
     (facts.Memory("/dev/shm", None), Level.WARNING, "nothing can be made in /dev/shm"),
     (facts.Descriptors(1024, 4096, 8), Level.OK, "1024 for a process; when it asks for more, 4096"),
     (facts.Descriptors(-1, -1, 8), Level.OK, "no limit for a process"),
-    (facts.Descriptors(256, 4096, 128), Level.WARNING, "ulimit -n 320"),
+    (facts.Descriptors(256, 4096, 128), Level.OK, "256 for a process; when it asks for more, 4096"),
+    (facts.Descriptors(256, 300, 128), Level.WARNING, "ulimit -n 320"),
     (facts.Descriptors(128, 128, 8), Level.WARNING, "each block takes one"),
     (facts.Addresses(("10.0.0.1", "127.0.0.1")), Level.OK, "10.0.0.1, 127.0.0.1"),
     (facts.Addresses(("127.0.0.1", "::1")), Level.WARNING, "none that another host can reach"),
@@ -53,6 +54,11 @@ DIAGNOSES = [
         "answered on node01 in 0.8 s, including the start; its block connected by a unix",
     ),
     (facts.Answer("node01", 0.84, "10.0.0.1"), Level.OK, "its block connected by encrypted TCP at 10.0.0.1"),
+    (
+        facts.Answer("node01", 0.84, None, ("rank 3 on node07: no worker can be started",)),
+        Level.WARNING,
+        "1 ranks have failed, and the block went on without them: rank 3 on node07",
+    ),
     (facts.Wrong("a task", "no mpiexec"), Level.WRONG, "no mpiexec"),
     (facts.LeftOut("a task", "not run"), Level.LEFT_OUT, "not run"),
 ]

@@ -91,6 +91,9 @@ def line_of(fact: facts.Fact) -> Line:
             way = f"encrypted TCP at {fact.address}" if fact.address else "a unix socket"
             took = f"{fact.seconds:.1f} s, including the start"
             reported = f"was answered on {fact.host} in {took}; its block connected by {way}"
+            if fact.lost_ranks:
+                lost = f"; {len(fact.lost_ranks)} ranks have failed, and the block went on without them: "
+                return Line(Level.WARNING, "a task", reported + lost + "; ".join(fact.lost_ranks))
             return Line(Level.OK, "a task", reported)
         case facts.Wrong():
             return Line(Level.WRONG, fact.check, fact.reason)
@@ -135,7 +138,7 @@ def _of_descriptors(fact: facts.Descriptors) -> Line:
     soft, hard = ("no limit" if n < 0 else str(n) for n in (fact.soft, fact.hard))
     reported = f"{soft} for a process; when it asks for more, {hard}"
     wanted = OF_A_RANK + OF_A_WORKER * fact.n_cpus
-    if 0 <= fact.soft < wanted:
+    if 0 <= fact.hard < wanted:  # xse-pool raises its own soft limit
         reported += f"; a rank with {fact.n_cpus} workers needs some {wanted}: ulimit -n {wanted}"
         return Line(Level.WARNING, "descriptors", reported)
     if 0 <= fact.hard < LEAST_BLOCKS:

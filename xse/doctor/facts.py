@@ -95,6 +95,7 @@ class Answer:
     host: str
     seconds: float  # since the executor was made
     address: str | None  # the block connected there by encrypted TCP; None: by a unix socket
+    lost_ranks: tuple[str, ...] = ()  # ranks that have failed: why
 
 
 @dataclass(frozen=True)

@@ -198,4 +198,4 @@ def _run(wishes: Wishes) -> facts.Fact:
             except concurrent.futures.TimeoutError:
                 raise XseError("the block came up and did not answer the task") from None
             seconds = time.monotonic() - start
-    return facts.Answer(host, seconds, wishes.address)
+    return facts.Answer(host, seconds, wishes.address, tuple(executor._keeper.lost_ranks))

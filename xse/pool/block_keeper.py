@@ -63,6 +63,7 @@ class Keeper:
         self._n_failed_starts = 0
         self._ever_worked = False
         self._too_late: set[str] = set()  # blocks that were given up before they came up
+        self.lost_ranks: list[str] = []  # why ranks have failed whose blocks went on without them
         self._elsewhere = False  # a rank was seen on another host
         self.all_here = False  # every rank is on this host
 
@@ -82,6 +83,7 @@ class Keeper:
                 self._ready_since[event.block_id] = time.monotonic()
                 self._ever_worked = True
             case commands.RankLost():
+                self.lost_ranks.append(event.reason)
                 logger.warning("rank_lost block=%s reason=%r: the block goes on", event.block_id, event.reason)
             case commands.BlockDown():
                 if not self._over:
