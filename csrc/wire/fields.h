@@ -63,7 +63,8 @@
 
 /* B(body): each list of fields above; B(columns): each list of columns. */
 #define WIRE_BODIES(B) B(none) B(registration) B(welcome) B(ending) B(heartbeat) B(credit) B(leader) B(start) B(log)
-#define WIRE_COLUMN_LISTS(B) B(tasks) B(results) B(ids)
+#define WIRE_COLUMN_LISTS(B) B(tasks) B(results) WIRE_PLAIN_COLUMN_LISTS(B)
+#define WIRE_PLAIN_COLUMN_LISTS(B) B(ids) /* nothing but columns: a new one needs no code */
 
 /* M(name, number, body or columns, flag, least count, most count, longest payload). */
 #define WIRE_MESSAGES(M)                                                                                               \

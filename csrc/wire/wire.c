@@ -286,10 +286,13 @@ static enum wire_error read_results(struct reader *r, struct wire_message *m)
     return sum_of_items(m, 0);
 }
 
-static enum wire_error read_ids(struct reader *r, struct wire_message *m)
-{
-    return take_columns_ids(r, m);
-}
+#define READ_COLUMNS(columns)                                                                                          \
+    static enum wire_error read_##columns(struct reader *r, struct wire_message *m)                                    \
+    {                                                                                                                  \
+        enum wire_error error = take_columns_##columns(r, m);                                                          \
+        return error || all_zero(r->p, r->end) ? error : WIRE_BAD_RESERVED;                                            \
+    }
+WIRE_PLAIN_COLUMN_LISTS(READ_COLUMNS)
 
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
@@ -462,17 +465,16 @@ WIRE_BODIES(WRITE_BODY)
     WIRE_COLUMNS_tasks(WRITE_COLUMN)
 }
 
-static void write_results(struct buf *head, const struct wire_message *m)
-{
-    WIRE_COLUMNS_results(WRITE_COLUMN)
-}
+static void write_results(struct buf *head, const struct wire_message *m){WIRE_COLUMNS_results(WRITE_COLUMN)}
 
-static void write_ids(struct buf *head, const struct wire_message *m)
-{
-    WIRE_COLUMNS_ids(WRITE_COLUMN)
-}
+#define WRITE_COLUMNS(columns)                                                                                         \
+    static void write_##columns(struct buf *head, const struct wire_message *m)                                        \
+    {                                                                                                                  \
+        WIRE_COLUMNS_##columns(WRITE_COLUMN)                                                                           \
+    }
+WIRE_PLAIN_COLUMN_LISTS(WRITE_COLUMNS)
 
-void wire_put(struct buf *head, const struct wire_message *m)
+    void wire_put(struct buf *head, const struct wire_message *m)
 {
     begin(head, m->type, m->flags, m->count);
 #define WRITE_MESSAGE(name, number, body, flag, least, most, longest)                                                  \

@@ -102,7 +102,13 @@ static inline void describe_tasks(FILE *to, const struct wire_message *m)
     describe_items_of_tasks(to, m);
 }
 #define describe_results describe_items_of_results
-#define describe_ids describe_items_of_ids
+
+#define DESCRIBE_PLAIN(columns)                                                                                        \
+    static inline void describe_##columns(FILE *to, const struct wire_message *m)                                      \
+    {                                                                                                                  \
+        describe_items_of_##columns(to, m);                                                                            \
+    }
+WIRE_PLAIN_COLUMN_LISTS(DESCRIBE_PLAIN)
 
 static inline void describe(FILE *to, const struct wire_message *m)
 {

@@ -126,9 +126,13 @@ class _Reader:
         self._at += n
         return self._body[self._at - n : self._at]
 
-    def end(self) -> None:
+    def end(self, *, padded: bool = False) -> None:
+        """Check that the body ends here; after columns, with zeros up to a multiple of 8."""
+        padding = self.take(-self._at % 8 if padded else 0)
         if self._at != len(self._body):
             raise WireError("HEAD", "bytes after the body")
+        if any(padding):
+            raise WireError("RESERVED", "padding")
 
 
 # ---- fields. The annotations of a message's dataclass say how each field lies on the wire.
@@ -354,6 +358,7 @@ class ByFields:
             if isinstance(kind, _Column | _Records):
                 preamble["count"] = len(value)
         data = b"".join(body)
+        data += bytes(-len(data) % 8)
         return _preamble(self.type, body_length=len(data), **preamble) + data
 
     def check(self) -> None:
@@ -689,6 +694,7 @@ class _Shape(NamedTuple):
 def _shape(cls: type[Any]) -> _Shape:
     """The shape of a message that is read by fields."""
     fields = tuple(zip(*_layout(cls), strict=True))
+    padded = any(isinstance(kind, _Column) for _, kind in fields)
 
     def read(p: _Preamble) -> Any:
         reader = _Reader(memoryview(p.head)[PREAMBLE:], p.count)
@@ -696,7 +702,7 @@ def _shape(cls: type[Any]) -> _Shape:
             kind.make(getattr(p, kind.name)) if isinstance(kind, _InPreamble) else kind.read(reader)
             for _, kind in fields
         ]
-        reader.end()
+        reader.end(padded=padded)
         message = cls(*values)
         message.check()
         return message
