@@ -251,8 +251,14 @@ def test_what_a_launcher_around_the_script_has_set_is_not_handed_on() -> None:
 
 
 def test_an_mpis_own_pinning_is_switched_off_unless_the_user_has_set_it() -> None:
-    assert launch.for_launcher({})["I_MPI_PIN"] == "off"
-    assert launch.for_launcher({"I_MPI_PIN": "on"})["I_MPI_PIN"] == "on"
+    assert launch.for_launcher({}, one_host=False)["I_MPI_PIN"] == "off"
+    assert launch.for_launcher({"I_MPI_PIN": "on"}, one_host=False)["I_MPI_PIN"] == "on"
+
+
+def test_open_mpi_looks_for_no_network_cards_where_all_ranks_are_on_one_host() -> None:
+    assert launch.for_launcher({}, one_host=True)["OMPI_MCA_pml"] == "ob1"
+    assert launch.for_launcher({"OMPI_MCA_pml": "ucx"}, one_host=True)["OMPI_MCA_pml"] == "ucx"
+    assert "OMPI_MCA_pml" not in launch.for_launcher({}, one_host=False)
 
 
 def test_a_batch_script_does_the_same(tmp_path: Path) -> None:

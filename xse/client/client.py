@@ -41,6 +41,7 @@ from xse.functions.segments import Reference
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames, joined
+from xse.wire.stream import listen_locally
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class Client:
     def start(self, config: commands.Config, command: Sequence[str] | None = None) -> None:
         """Start the threads and the interchange (``command``: its words, if it is not to be started as usual).
 
+        From now on blocks of this host can connect: the unix socket is there before the interchange is.
         Raises LaunchError when the system gives no thread, no process or no descriptor; then nothing is left.
         """
         self._log_dir = config.log_dir
@@ -131,16 +133,17 @@ class Client:
         with contextlib.ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
             submit, submit_theirs = map(stack.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+            listener = stack.enter_context(listen_locally(config.local_path))
             self._io = IoThread(self._name, _kept(ours), _kept(submit), self)
             self._callbacks.start()
             self.events.start()
             self._io.start()
-            config = replace(config, submit_fd=submit_theirs.fileno())
+            config = replace(config, submit_fd=submit_theirs.fileno(), local_fd=listener.fileno())
             self._io.order(partial(self._send_request, 0, config))
             self._process = subprocess.Popen(
                 command or [sys.executable, *INTERCHANGE],
                 stdin=theirs.fileno(),
-                pass_fds=[submit_theirs.fileno()],
+                pass_fds=[submit_theirs.fileno(), listener.fileno()],
                 env={**KEEP_MEMORY, **os.environ},
                 start_new_session=True,  # Ctrl-C is for the script; it decides
             )

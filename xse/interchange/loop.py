@@ -26,7 +26,7 @@ from xse.record.recorder import Recorder
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames
-from xse.wire.stream import Stream, read_buffer
+from xse.wire.stream import Stream, listen_locally, read_buffer
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,10 @@ class Interchange:
     def _open(self) -> list[int]:
         """Listen on the unix socket and, with addresses, on TCP. Returns the TCP ports. Raises PortError."""
         if self._config.local_path:
-            self._local_listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-            self._local_listener.bind(self._config.local_path)
-            self._local_listener.listen(1024)
+            if self._config.local_fd >= 0:
+                self._local_listener = socket.socket(fileno=self._config.local_fd)
+            else:
+                self._local_listener = listen_locally(self._config.local_path)
             self._local_listener.setblocking(False)
             self._poll.register(self._local_listener, _IN)
         self._open_control()

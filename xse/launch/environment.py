@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping
 
 from xse.errors import LaunchError
-from xse.launch.launchers import BLOCK_ENVIRONMENT, LAUNCHERS
+from xse.launch.launchers import BLOCK_ENVIRONMENT, LAUNCHERS, ONE_HOST_ENVIRONMENT
 
 _OF_RANKS = tuple({name for row in LAUNCHERS for name in row.sets})
 
@@ -22,9 +22,9 @@ def outside(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_OF_RANKS)}
 
 
-def for_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the launcher of a block is started with."""
-    return {**BLOCK_ENVIRONMENT, **outside(environment)}
+def for_launcher(environment: Mapping[str, str], *, one_host: bool) -> dict[str, str]:
+    """What the launcher of a block is started with. ``one_host``: all ranks run on this host."""
+    return {**BLOCK_ENVIRONMENT, **(ONE_HOST_ENVIRONMENT if one_host else {}), **outside(environment)}
 
 
 def write_record(path: str, environment: Mapping[str, str]) -> None:

@@ -44,6 +44,7 @@ class Plan:
     endpoints: Callable[[list[int]], list[str]]  # of the interchange, from its ports
     keys: ServerKeys | None  # None: not encrypted
     segments: str | None  # directory; None: there are none
+    local: bool  # blocks come by the unix socket alone
     start_timeout: float | None  # seconds for a block to come up; None: it may wait in a queue
 
 
@@ -72,7 +73,8 @@ class Keeper:
         match event:
             case commands.Listening():
                 self._ports = event.ports
-                self._launch()
+                if not self._plan.local:
+                    self._launch()
             case commands.CannotListen():
                 self.client.fail_all(LaunchError(event.reason))
             case commands.BlockUp():
@@ -88,6 +90,12 @@ class Keeper:
             case commands.BlockDown():
                 if not self._over:
                     self._block_down(event)
+
+    def start(self) -> None:
+        """Launch the first block. A block of this host need not wait for the interchange: the unix socket is there, and
+        both start side by side. Others need the interchange's ports, and keys that it admits."""
+        if self._plan.local:
+            self.client.events.put(self._launch)
 
     def launch_no_more(self) -> None:
         """The pool is ending: a block that goes now was told to."""
@@ -125,6 +133,7 @@ class Keeper:
             self.blocks[block_id] = LocalBlock(
                 command,
                 {VARIABLE: self._plan.segments},
+                one_host=self._plan.local,
                 on_exit=lambda code: self.client.events.put(lambda: self._exited(block_id, code)),
             )
         except Exception as e:  # whatever it is: somebody waits for this block

@@ -319,6 +319,7 @@ def _start(
         endpoints=partial(endpoints, scratch, [address] if address else []),
         keys=keys,
         segments=in_memory,
+        local=not address,
         start_timeout=options.start_timeout_s(),
     )
     keeper = Keeper(plan)
@@ -341,6 +342,7 @@ def _start(
             debug=options.debug,
         )
     )
+    keeper.start()
     return Lifetime(client, keeper, directories), Segments(in_memory) if in_memory else None
 
 

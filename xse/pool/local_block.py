@@ -22,6 +22,7 @@ READ_BYTES = 64 << 10
 
 class LocalBlock:
     """Runs ``argv`` in the environment of a launcher, with these variables in it, or, where None, without them.
+    ``one_host``: all ranks run on this host.
 
     What it prints goes to this process's stdout and stderr as these are now; the last lines of stderr are kept.
     ``on_exit`` is told the exit code, in a thread of the block's own. Raises OSError or RuntimeError (no thread to be
@@ -29,14 +30,18 @@ class LocalBlock:
     """
 
     def __init__(
-        self, argv: Sequence[str], variables: Mapping[str, str | None], *, on_exit: Callable[[int], None]
+        self,
+        argv: Sequence[str],
+        variables: Mapping[str, str | None],
+        *,
+        one_host: bool,
+        on_exit: Callable[[int], None],
     ) -> None:
         self._on_exit = on_exit
         self._muted = False
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        environment = {
-            name: value for name, value in {**launch.for_launcher(os.environ), **variables}.items() if value is not None
-        }
+        inherited = launch.for_launcher(os.environ, one_host=one_host)
+        environment = {name: value for name, value in {**inherited, **variables}.items() if value is not None}
         self._process = subprocess.Popen(
             argv,
             env=environment,

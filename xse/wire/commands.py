@@ -38,6 +38,7 @@ class Config:
     log_config: str = ""  # base64 of a pickle: Parsl's LogConfig, which formats the log
     scratch_dirs: list[str] = field(default_factory=list)  # removed when the interchange ends: sockets, connect files
     submit_fd: int = -1  # the interchange's end of a second socket, on which single tasks come; -1: there is none
+    local_fd: int = -1  # the unix socket, where the executor listens on it already; -1: the interchange is to listen
     debug: bool = False
     record_path: str = ""  # of the record of this run, a new file; "": none
     control_path: str = ""  # unix socket for people who ask about this run (xse status); "": none

@@ -19,6 +19,18 @@ MOST_PARTS = 512  # in one sendmsg; the kernel's limit is 1024
 READS = 16  # calls of recv before other sockets have their turn
 
 
+def listen_locally(path: str) -> socket.socket:
+    """A unix socket at ``path`` that takes connections. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(path)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def read_buffer() -> memoryview:
     """A buffer that all streams of one thread can share."""
     return memoryview(bytearray(BUFFER))
