@@ -619,6 +619,17 @@ void leader_on_heard(struct leader *leader, int64_t now_us)
     leader->last_heard_us = now_us;
 }
 
+/* Wake at once while it is quiet; when results come fast and every worker has its next task, let some gather. */
+static void leader_rest(struct leader *leader)
+{
+    const struct worker *poorest = leader_shallowest(leader);
+    if (!poorest || !leader->runner->ops->rest || leader->state != RUNNING || leader->held)
+        return;
+    int64_t rest_us = prefetch_rest_us(&leader->prefetch, leader->n_ready, poorest->given.n);
+    if (rest_us)
+        leader->runner->ops->rest(leader->runner, rest_us);
+}
+
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
 /* The worker's task is out of time. One that was not begun, for its worker was held up, is taken back and begins anew. */
@@ -694,7 +705,10 @@ void leader_flush(struct leader *leader, int64_t now_us)
     }
     leader_dispatch(leader);
     leader->runner->ops->flush(leader->runner);
-    leader_flush_answers(leader);
+    if (leader->answers.results.n) {
+        leader_flush_answers(leader);
+        leader_rest(leader);
+    }
     if (leader->state == RUNNING && (leader->n_ready || leader->announced))
         leader_tell_credit(leader, false);
     if (leader->state == DRAINING && !leader->n_given)

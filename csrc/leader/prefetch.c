@@ -8,6 +8,10 @@
 #define NODE_AHEAD_MOST 256.0 /* tasks for each worker */
 #define LONG_TASK_US 100000.0 /* a round trip is nothing beside it: nothing is fetched ahead */
 
+/* Each result that is seen alone wakes every process on its way to the script (docs/decisions/0016). */
+#define REST_MOST_US 500.0
+#define REST_LEAST_RESULTS 2.0 /* a rest that gathers fewer saves no wake-up */
+
 static double prefetch_at_least(double a, double b)
 {
     return a > b ? a : b;
@@ -39,4 +43,13 @@ uint32_t prefetch_depth(const struct prefetch *p)
     if (p->task_us <= 0 || p->one_by_one)
         return 1;
     return 2 + (uint32_t)prefetch_at_most(PREFETCH_MOST_DEPTH - 2, WORKER_AHEAD_US / p->task_us);
+}
+
+int64_t prefetch_rest_us(const struct prefetch *p, uint32_t n_workers, uint32_t least_given)
+{
+    if (least_given < 2 || p->task_us <= 0)
+        return 0;
+    /* Less than the mean allows: tasks that are shorter than most must not find their worker without the next. */
+    double rest = prefetch_at_most(REST_MOST_US, (least_given - 1) * p->task_us * 3 / 4);
+    return rest * n_workers < REST_LEAST_RESULTS * p->task_us ? 0 : (int64_t)rest;
 }

@@ -19,5 +19,8 @@ void prefetch_measure(struct prefetch *prefetch, uint32_t time_us); /* a task ha
 uint32_t prefetch_capacity(const struct prefetch *prefetch, uint32_t n_workers);
 /* How many of them a worker may have, at most PREFETCH_MOST_DEPTH. */
 uint32_t prefetch_depth(const struct prefetch *prefetch);
+/* After results were sent on: for how long results may gather before they are seen, in microseconds; 0: not at all.
+ * least_given: tasks at the worker that has the fewest, the running one included. No worker runs dry in that time. */
+int64_t prefetch_rest_us(const struct prefetch *prefetch, uint32_t n_workers, uint32_t least_given);
 
 #endif

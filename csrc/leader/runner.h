@@ -61,6 +61,8 @@ struct runner_ops {
     void (*flush)(struct runner *runner);
     /* End all workers, wait for none to be left, and free. No event comes any more. May block for a second. */
     void (*free)(struct runner *runner);
+    /* Nobody needs to see a result for rest_us: small ones may gather until then. NULL: each is seen at once. */
+    void (*rest)(struct runner *runner, int64_t rest_us);
 };
 
 struct runner {

@@ -116,8 +116,9 @@ static void echo_free(struct runner *runner)
     mem_free(self);
 }
 
-static const struct runner_ops ops = {echo_prepare, echo_start_worker, echo_give,  echo_take_back,
-                                      echo_retire,  echo_kill_worker,  echo_flush, echo_free};
+static const struct runner_ops ops = {echo_prepare,   echo_start_worker, echo_give,
+                                      echo_take_back, echo_retire,       echo_kill_worker,
+                                      echo_flush,     echo_free,         NULL};
 
 struct runner *runner_echo_new(struct loop *loop, uint32_t n_workers, const char *python_version)
 {

@@ -21,6 +21,8 @@
 #ifndef READ_SIZE /* tests/fuzz has a smaller one, so that answers that are larger are cheap */
 #define READ_SIZE (256u << 10)
 #endif
+#define MOST_EVENTS 64 /* served in a turn */
+#define REST_MOST_BYTES 65536u /* of results in a turn */
 #define SOCKET_BUFFER (1 << 20)
 /* Forks under way. Each is an order with four descriptors, of which the kernel lets a user have only so many in flight; and
  * a zygote that waits for its answers to be read reads no orders. */
@@ -34,6 +36,7 @@ struct worker {
     bool wanted; /* to be started when it is its turn */
     bool writing; /* the socket took less than there was */
     bool ready; /* it has said so */
+    bool watched; /* its socket */
     bool broken; /* it has said what cannot be: nothing of it is believed any more */
     struct worker_page *page;
     uint64_t n_given, n_answered, n_taken_back; /* since the process was started */
@@ -62,7 +65,9 @@ struct runner_fork {
     struct relay *out;
     uint8_t *scratch;
     bool failed, zygote_writing;
-    struct loop_timer ping;
+    int sockets; /* an epoll of the workers' sockets, which the loop watches but for rests */
+    uint64_t n_read; /* bytes of results in this turn */
+    struct loop_timer ping, rest;
     int64_t period_us, threshold_us, last_pong_us;
 };
 
@@ -84,9 +89,57 @@ static uint64_t fork_outstanding(const struct worker *worker)
     return worker->n_given - worker->n_answered - worker->n_taken_back;
 }
 
-/* ---- down to a worker ------------------------------------------------------------------------------------------- */
+/* ---- the workers' sockets ---------------------------------------------------------------------------------------- */
 
-static void fork_on_socket(void *arg, uint32_t events);
+static void fork_watch(struct worker *worker, int how, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = worker};
+    int refused = epoll_ctl(worker->home->sockets, how, worker->socket, &event);
+    assert(!refused); /* fails only for a descriptor that is not open: our mistake */
+    (void)refused;
+    worker->watched = true;
+}
+
+static void fork_unwatch(struct worker *worker)
+{
+    if (worker->watched)
+        epoll_ctl(worker->home->sockets, EPOLL_CTL_DEL, worker->socket, NULL);
+    worker->watched = false;
+}
+
+static void fork_on_socket(struct worker *worker, uint32_t events);
+
+static void fork_on_sockets(void *arg, uint32_t ready)
+{
+    struct runner_fork *self = arg;
+    struct epoll_event events[MOST_EVENTS];
+    int n = epoll_wait(self->sockets, events, MOST_EVENTS, 0);
+    (void)ready;
+    self->n_read = 0;
+    for (int i = 0; i < n; i++) {
+        struct worker *worker = events[i].data.ptr;
+        if (worker->watched) /* what was served before it may have ended it */
+            fork_on_socket(worker, events[i].events);
+    }
+}
+
+static void fork_end_rest(void *arg)
+{
+    struct runner_fork *self = arg;
+    loop_watch(self->loop, self->sockets, EPOLLIN, fork_on_sockets, self);
+}
+
+/* Large results are seen at once: their workers wait in write until they are read. */
+static void fork_rest(struct runner *runner, int64_t rest_us)
+{
+    struct runner_fork *self = fork_of(runner);
+    if (self->n_read > REST_MOST_BYTES)
+        return;
+    loop_watch(self->loop, self->sockets, 0, fork_on_sockets, self);
+    loop_at(self->loop, &self->rest, loop_now_us(self->loop) + rest_us);
+}
+
+/* ---- down to a worker ------------------------------------------------------------------------------------------- */
 
 static void fork_put_down(struct worker *worker, const struct down *down, const struct parts *bytes)
 {
@@ -105,7 +158,8 @@ static void fork_write(struct worker *worker)
     if (full == worker->writing)
         return;
     worker->writing = full;
-    loop_watch(worker->home->loop, worker->socket, EPOLLIN | (full ? EPOLLOUT : 0), fork_on_socket, worker);
+    if (worker->watched)
+        fork_watch(worker, EPOLL_CTL_MOD, EPOLLIN | (full ? EPOLLOUT : 0));
 }
 
 /* ---- up from a worker ------------------------------------------------------------------------------------------- */
@@ -153,7 +207,7 @@ static void fork_give_up(struct worker *worker, const char *why)
         return;
     log_info("worker_pipe_broken rank=%u worker=%u reason=\"%s\"", worker->home->rank, worker->index, why);
     worker->broken = true;
-    loop_unwatch(worker->home->loop, worker->socket);
+    fork_unwatch(worker);
     zygote_kill(worker->home->zygote, worker->index);
 }
 
@@ -246,6 +300,7 @@ static int fork_read_some(struct worker *worker)
         buf_put(&worker->in, to, before);
         return got < 0 && errno == EAGAIN ? 0 : -1;
     }
+    worker->home->n_read += (uint64_t)got;
     if (worker->large_bytes) {
         worker->large_at += (uint64_t)got;
         if (worker->large_at == worker->large.length)
@@ -263,9 +318,8 @@ static int fork_read_some(struct worker *worker)
     return (size_t)got == space - before ? 1 : 0;
 }
 
-static void fork_on_socket(void *arg, uint32_t events)
+static void fork_on_socket(struct worker *worker, uint32_t events)
 {
-    struct worker *worker = arg;
     if (events & EPOLLOUT)
         fork_write(worker);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
@@ -283,7 +337,7 @@ static void fork_on_socket(void *arg, uint32_t events)
 static void fork_forget_process(struct worker *worker)
 {
     if (worker->socket >= 0) {
-        loop_unwatch(worker->home->loop, worker->socket);
+        fork_unwatch(worker);
         close(worker->socket);
     }
     if (worker->page)
@@ -481,7 +535,7 @@ static void fork_worker(struct runner_fork *self, uint32_t index)
     }
     worker->socket = pair[0];
     worker->err = relay_new(self->loop, err_pipe[0], STDERR_FILENO);
-    loop_watch(self->loop, worker->socket, EPOLLIN, fork_on_socket, worker);
+    fork_watch(worker, EPOLL_CTL_ADD, EPOLLIN);
     struct zygote_worker place = fork_place(self, index);
     zygote_fork_worker(self->zygote, &place, &(struct zygote_fds){pair[1], page, self->out_pipe, err_pipe[1]});
     close(pair[1]);
@@ -579,13 +633,15 @@ static void fork_free(struct runner *runner)
 {
     struct runner_fork *self = fork_of(runner);
     loop_forget(self->loop, &self->ping);
+    loop_forget(self->loop, &self->rest);
+    loop_unwatch(self->loop, self->sockets);
     loop_unwatch(self->loop, zygote_fd(self->zygote));
     for (uint32_t i = 0; i < self->n_workers; i++) {
         struct worker *worker = &self->workers[i];
         if (fork_outstanding(worker))
             zygote_kill(self->zygote, i);
         if (worker->socket >= 0) { /* an idle one reads end of file, and ends */
-            loop_unwatch(self->loop, worker->socket);
+            fork_unwatch(worker);
             close(worker->socket);
             worker->socket = -1;
         }
@@ -595,6 +651,7 @@ static void fork_free(struct runner *runner)
         fork_forget_process(&self->workers[i]);
     relay_free(self->out);
     close(self->out_pipe);
+    close(self->sockets);
     parts_clear(&self->setup);
     mem_free(self->workers);
     mem_free(self->block_id);
@@ -603,8 +660,8 @@ static void fork_free(struct runner *runner)
     mem_free(self);
 }
 
-static const struct runner_ops ops = {fork_prepare, fork_start_worker, fork_give,  fork_take_back,
-                                      fork_retire,  fork_kill_worker,  fork_flush, fork_free};
+static const struct runner_ops ops = {fork_prepare,     fork_start_worker, fork_give, fork_take_back, fork_retire,
+                                      fork_kill_worker, fork_flush,        fork_free, fork_rest};
 
 struct runner *runner_fork_new(struct loop *loop, struct zygote *zygote, uint32_t n_workers)
 {
@@ -619,11 +676,14 @@ struct runner *runner_fork_new(struct loop *loop, struct zygote *zygote, uint32_
         self->workers[i] = (struct worker){.home = self, .index = i, .socket = -1};
     self->scratch = mem_new(READ_SIZE);
     self->ping = (struct loop_timer){.due = fork_on_ping, .arg = self};
+    self->rest = (struct loop_timer){.due = fork_end_rest, .arg = self};
+    self->sockets = epoll_create1(EPOLL_CLOEXEC);
     int refused = pipe2(out_pipe, O_CLOEXEC);
-    assert(!refused); /* the first descriptors of a process */
+    assert(!refused && self->sockets >= 0); /* the first descriptors of a process */
     (void)refused;
     self->out_pipe = out_pipe[1];
     self->out = relay_new(loop, out_pipe[0], STDOUT_FILENO);
+    loop_watch(loop, self->sockets, EPOLLIN, fork_on_sockets, self);
     loop_watch(loop, zygote_fd(zygote), EPOLLIN, fork_on_zygote, self);
     return &self->runner;
 }

@@ -210,8 +210,8 @@ static void sim_free(struct runner *runner)
     mem_free(self);
 }
 
-static const struct runner_ops ops = {sim_prepare, sim_start_worker, sim_give,  sim_take_back,
-                                      sim_retire,  sim_kill_worker,  sim_flush, sim_free};
+static const struct runner_ops ops = {sim_prepare,     sim_start_worker, sim_give, sim_take_back, sim_retire,
+                                      sim_kill_worker, sim_flush,        sim_free, NULL};
 
 struct runner *runner_sim_new(struct loop *loop, uint32_t n_workers, const char *python_version)
 {

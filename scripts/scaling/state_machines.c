@@ -279,7 +279,8 @@ static void nothing(struct runner *runner)
     (void)runner;
 }
 
-static const struct runner_ops ops = {prepare, on_worker, give, take_back, on_worker, kill_worker, nothing, nothing};
+static const struct runner_ops ops = {prepare,     on_worker, give,    take_back, on_worker,
+                                      kill_worker, nothing,   nothing, NULL};
 
 static void end_runner(void *arg)
 {

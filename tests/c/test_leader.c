@@ -12,6 +12,7 @@ struct fake { /* a runner whose workers do what the test says */
     uint64_t given[N][128];
     int n_given[N], n_begun[N], n_answered[N]; /* of those in given */
     int n_started[N], n_killed[N], n_retired[N], n_freed;
+    int64_t rest_us; /* as it was asked last */
 };
 
 struct world {
@@ -74,7 +75,13 @@ static void free_runner(struct runner *runner)
     self_of(runner)->n_freed++;
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
+static void rest(struct runner *runner, int64_t rest_us)
+{
+    self_of(runner)->rest_us = rest_us;
+}
+
+static const struct runner_ops ops = {prepare,     start_worker, give,        take_back, retire,
+                                      kill_worker, flush,        free_runner, rest};
 
 static void on_send(void *arg, struct msg *msg)
 {
@@ -263,6 +270,38 @@ static void no_task_waits_behind_a_running_one_while_another_worker_is_free(void
                 run_one(&w, i, 10);
     CHECK_EQUAL(in_hand(&w, 0), 1);
     CHECK_EQUAL(outbox_items(&w.out, WIRE_RESULTS), 99);
+    end(&w);
+}
+
+static void results_are_seen_at_once_while_a_worker_has_no_next_task(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 1, 'f', 0));
+    run_one(&w, 0, 100); /* a lone task */
+    CHECK_EQUAL(w.fake.rest_us, 0);
+    say(&w, make_tasks(2, N, 'f', 0));
+    for (int i = 0; i < N; i++)
+        run_one(&w, i, 100); /* the last of each worker */
+    CHECK_EQUAL(w.fake.rest_us, 0);
+    end(&w);
+}
+
+static void results_that_come_fast_may_gather_while_every_worker_has_its_next_task(void)
+{
+    struct world w;
+    start(&w, -1);
+    say(&w, make_tasks(1, 500, 'f', 0));
+    for (int i = 0; i < N; i++)
+        run_one(&w, i, 20); /* now each has many */
+    int least = in_hand(&w, 0);
+    for (int i = 1; i < N; i++)
+        least = in_hand(&w, i) < least ? in_hand(&w, i) : least;
+    CHECK(w.fake.rest_us > 0 && w.fake.rest_us < (least - 1) * 20, "%lld us, with %d tasks of 20 us at a worker",
+          (long long)w.fake.rest_us, least);
+    w.fake.rest_us = 0;
+    say(&w, make_ids(WIRE_CANCEL, 0, 9999)); /* a turn without results */
+    CHECK_EQUAL(w.fake.rest_us, 0);
     end(&w);
 }
 
@@ -811,6 +850,8 @@ int main(void)
     nothing_is_fetched_ahead_of_long_tasks();
     a_user_can_cap_what_is_fetched_ahead();
     no_task_waits_behind_a_running_one_while_another_worker_is_free();
+    results_are_seen_at_once_while_a_worker_has_no_next_task();
+    results_that_come_fast_may_gather_while_every_worker_has_its_next_task();
     while_it_is_held_no_worker_gets_a_task_and_none_waits_at_one();
     a_task_out_of_time_is_killed_and_answered_so();
     the_first_to_be_out_of_time_is_the_next_to_be_looked_at();

@@ -67,8 +67,23 @@ static void the_first_task_is_believed_and_later_ones_count_little(void)
     CHECK_EQUAL(p.task_us, 1); /* known, and never 0 */
 }
 
+static void results_gather_only_as_long_as_no_worker_can_run_dry(void)
+{
+    struct prefetch p = of(100);
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 0), 0);
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 1), 0); /* its last task runs */
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 5), 300);
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 64), 500); /* and never long */
+    CHECK_EQUAL(prefetch_rest_us(&p, 1, 2), 0); /* fewer than two results would gather */
+    p = of(100000);
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 2), 0); /* it is quiet */
+    p = of(0);
+    CHECK_EQUAL(prefetch_rest_us(&p, 4, 5), 0); /* nobody knows what tasks take */
+}
+
 int main(void)
 {
+    results_gather_only_as_long_as_no_worker_can_run_dry();
     nothing_lies_ahead_while_nobody_knows_what_tasks_take();
     a_node_has_work_for_five_milliseconds_and_a_worker_for_half_a_one();
     however_short_tasks_are_it_ends_somewhere();

@@ -143,7 +143,8 @@ static void nothing(struct runner *runner)
     (void)runner;
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, nothing, nothing};
+static const struct runner_ops ops = {prepare,     start_worker, give,    take_back, retire,
+                                      kill_worker, nothing,      nothing, NULL};
 
 static const struct runner_events *events_of(struct rank *r)
 {

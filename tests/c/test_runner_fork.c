@@ -117,7 +117,7 @@ static void says_setup_raised(struct world *w)
 
 static void is_given_a_task(struct world *w)
 {
-    struct msg *msg = make_tasks(1, 1, 'f', 0);
+    struct msg *msg = make_tasks(1 + w->given.n, 1, 'f', 0);
     tasks_read(w->table, msg, &w->given);
     msg_unref(msg);
     w->runner->ops->give(w->runner, 0, w->given.last);
@@ -152,6 +152,21 @@ static void says_it_has_not_begun(struct world *w)
 static void its_tasks_are_taken_back(struct world *w)
 {
     CHECK_EQUAL(w->runner->ops->take_back(w->runner, 0), 1);
+}
+
+static void answers_little(struct world *w)
+{
+    write_up(w, &(struct up){.kind = UP_RESULT, .length = 10}, 10);
+}
+
+static void rests_long(struct world *w)
+{
+    w->runner->ops->rest(w->runner, 3600000000);
+}
+
+static void rests_no_time(struct world *w)
+{
+    w->runner->ops->rest(w->runner, 0);
 }
 
 /* ---- tests ------------------------------------------------------------------------------------------------------ */
@@ -211,9 +226,29 @@ static void half_an_answer_to_a_task_that_is_taken_back_then_ends_its_worker(voi
     CHECK_EQUAL(w.n_gone, 1);
 }
 
+static void results_gather_unseen_until_a_rest_is_over(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, rests_long, answers_little, NULL});
+    CHECK_EQUAL(w.n_results, 0);
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, rests_long, answers_little,
+                                              rests_no_time, NULL});
+    CHECK_EQUAL(w.n_results, 1);
+}
+
+static void nobody_rests_while_large_results_come(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, answers, rests_long, is_given_a_task,
+                                              begins, answers_little, NULL});
+    CHECK_EQUAL(w.n_results, 2);
+}
+
 int main(void)
 {
     quiet();
+    results_gather_unseen_until_a_rest_is_over();
+    nobody_rests_while_large_results_come();
     a_worker_answers_what_it_was_given();
     an_answer_in_two_halves_is_one();
     a_worker_that_is_ready_twice_is_ended();

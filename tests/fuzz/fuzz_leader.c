@@ -77,7 +77,8 @@ static void free_runner(struct runner *runner)
     self_of(runner)->freed = true;
 }
 
-static const struct runner_ops ops = {prepare, start_worker, give, take_back, retire, kill_worker, flush, free_runner};
+static const struct runner_ops ops = {prepare,     start_worker, give,        take_back, retire,
+                                      kill_worker, flush,        free_runner, NULL};
 
 static void on_send(void *arg, struct msg *msg)
 {
