@@ -61,7 +61,7 @@ class PoolUnderTest:
 
     def close(self) -> None:
         self.executor.shutdown(wait=False)
-        self.executor._close()
+        self.executor._lifetime.end()
         self.link.close()
 
 
