@@ -46,6 +46,7 @@ DASK = "Dask"
 HTEX = "HighThroughputExecutor"
 HTEX_PREFETCH = "HighThroughputExecutor, prefetch 32"
 FUTURE = "a Future and its call"
+RECORDER = "the recorder, 40 tasks a message"
 
 PEERS: dict[str, Peer] = {
     POOL: Peer("xse_pool"),
@@ -60,6 +61,7 @@ PEERS: dict[str, Peer] = {
     HTEX: Peer("parsl_executor", options={"name": "htex"}),
     HTEX_PREFETCH: Peer("parsl_executor", options={"name": "htex", "prefetch": 32}),
     FUTURE: Peer("standard", "open_futures"),
+    RECORDER: Peer("record_cost", "open_recorder", options={"together": 40}),
 }
 
 
