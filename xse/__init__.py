@@ -15,6 +15,7 @@ from xse.errors import (
     OptionError,
     PayloadTooLarge,
     RemoteTraceback,
+    RunStopped,
     SerializationError,
     TaskTimeout,
     WorkerLost,
@@ -23,6 +24,7 @@ from xse.errors import (
 from xse.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from xse.bars.progress import progress
     from xse.parsl.executor import ExtremeScaleExecutor
     from xse.pool.executor import PoolExecutor
 
@@ -36,11 +38,13 @@ __all__ = [
     "PayloadTooLarge",
     "PoolExecutor",
     "RemoteTraceback",
+    "RunStopped",
     "SerializationError",
     "TaskTimeout",
     "WorkerLost",
     "XseError",
     "__version__",
+    "progress",
 ]
 
 
@@ -50,6 +54,10 @@ def __getattr__(name: str) -> Any:
         from xse.pool.executor import PoolExecutor
 
         return PoolExecutor
+    if name == "progress":
+        from xse.bars.progress import progress
+
+        return progress
     if name == "ExtremeScaleExecutor":
         try:
             from xse.parsl.executor import ExtremeScaleExecutor

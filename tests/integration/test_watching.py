@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import xse
 from tests.support.tasks import wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
@@ -124,6 +126,29 @@ def test_a_record_that_cannot_be_is_refused_before_anything_starts(place: Path, 
     (place / "there.xse").touch()
     with pytest.raises((OptionError, TypeError), match=text):
         PoolExecutor(1, record=record)  # type: ignore[arg-type]
+
+
+def test_a_map_with_a_bar_gives_the_same_results_and_shows_nothing_without_a_terminal(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PoolExecutor(1) as pool:
+        assert list(pool.map(sample.double, range(50), progress=True)) == [2 * i for i in range(50)]
+        assert list(pool.map(sample.double, range(50), chunksize=7, progress=True)) == [2 * i for i in range(50)]
+        assert list(pool.with_options(priority=1).map(sample.double, [1], progress=True)) == [2]
+        assert len(list(xse.progress([pool.submit(sample.double, i) for i in range(5)]))) == 5
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"memory_limit": 100}, "100 bytes are too few for Python itself"),
+        ({"run_dir": "/tmp"}, "give both, or none"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_refused(any_mpi: str, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError, match=text):
+        PoolExecutor(1, **options)
 
 
 def test_a_pool_without_a_record_writes_none(place: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from xse.errors import OptionError
 
 MOST_TIMEOUT_S = 4_000_000  # of a task: what the wire can say, 46 days
+LEAST_MEMORY = 32 << 20  # bytes, of a worker
 PRIORITIES = (-(2**31), 2**31 - 1)
 
 
@@ -45,3 +46,12 @@ def milliseconds_of_timeout(timeout_s: float | None) -> int:
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MOST_TIMEOUT_S:
         raise OptionError(f"timeout={timeout_s!r} must be a number of seconds above 0, at most {MOST_TIMEOUT_S}")
     return math.ceil(timeout_s * 1000)
+
+
+def check_memory_limit(n_bytes: int) -> None:
+    """``memory_limit``, in bytes; 0: none. Python itself must fit."""
+    if 0 < n_bytes < LEAST_MEMORY:
+        raise OptionError(
+            f"memory_limit: {n_bytes:,} bytes are too few for Python itself. Give {LEAST_MEMORY >> 20} MB or more, as a"
+            " number of bytes or a text like '2 GB'"
+        )

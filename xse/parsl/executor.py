@@ -53,7 +53,7 @@ from xse.client.config import interchange_config
 from xse.client.failures import another, error_of
 from xse.client.future import Future
 from xse.functions import payload, script
-from xse.launch import addresses
+from xse.launch import addresses, checks
 from xse.launch.checks import MOST_TIMEOUT_S
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
 from xse.launch.options import PoolOptions, bytes_of
@@ -177,6 +177,10 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.mem_per_worker = mem_per_worker
         self.cpu_affinity = cpu_affinity
         if isinstance(available_accelerators, int):
+            if available_accelerators < 0:
+                raise errors.OptionError(
+                    f"available_accelerators={available_accelerators} must be 0 or more, or a list of names"
+                )
             available_accelerators = [str(i) for i in range(available_accelerators)]
         self.available_accelerators = list(available_accelerators)
         self.drain_period = drain_period
@@ -247,7 +251,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         for port in (*(self.worker_ports or ()), *([self.worker_port] if self.worker_port is not None else [])):
             if not 0 < port < 65536:
                 raise errors.OptionError(f"port {port} (worker_port, worker_ports) must be from 1 to 65535")
-        bytes_of("memory_limit", self.memory_limit)
+        checks.check_memory_limit(bytes_of("memory_limit", self.memory_limit))
         launch.launcher_args(self.mpi_launcher_args)
         if self.mpi_launcher not in launch.NAMES:
             raise errors.OptionError(f"mpi_launcher={self.mpi_launcher!r} is none of {', '.join(launch.NAMES)}")

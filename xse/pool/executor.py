@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from xse.bars.progress import how_many, with_bar
 from xse.client.client import Client
 from xse.client.config import interchange_config
 from xse.client.future import Future, load_result
@@ -170,6 +171,7 @@ class PoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int | Literal["auto"] = 1,
         buffersize: int | None = None,
+        progress: bool = False,
     ) -> Iterator[T]:
         """As ``map(fn, *iterables)``, in order. What it returns has ``close()``, which cancels what has not started.
 
@@ -178,10 +180,12 @@ class PoolExecutor(Executor):
         ones. Items of a list or another collection are taken now, up to a million; those of an iterator are taken as
         the iteration goes on, so that it may be endless.
         ``buffersize``: tasks that may be ahead of the iteration; without it all items are taken now.
+        ``progress``: show a bar on stderr, of the results that the iteration has taken (see ``xse.progress``).
         Items are taken in the caller's thread, now and in the iteration. A worker that is lost costs the items of its
         chunk. Raises TypeError or ValueError for a wrong ``chunksize`` or ``buffersize``.
         """
-        return self._map(fn, iterables, timeout, chunksize, buffersize, 0, 0)
+        results = self._map(fn, iterables, timeout, chunksize, buffersize, 0, 0)
+        return with_bar(results, how_many(iterables)) if progress else results
 
     def _map(
         self,
@@ -282,9 +286,11 @@ class PoolWithOptions(Executor):
         timeout: float | None = None,
         chunksize: int | Literal["auto"] = 1,
         buffersize: int | None = None,
+        progress: bool = False,
     ) -> Iterator[T]:
         """As PoolExecutor.map, with these options. ``timeout`` is how long to wait, as everywhere."""
-        return self._pool._map(fn, iterables, timeout, chunksize, buffersize, self._priority, self._timeout_ms)
+        results = self._pool._map(fn, iterables, timeout, chunksize, buffersize, self._priority, self._timeout_ms)
+        return with_bar(results, how_many(iterables)) if progress else results
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """The pool's."""

@@ -70,7 +70,11 @@ class Options:
         checks.check_modules("preload", self.preload)
         if self.max_tasks_per_child is not None:
             checks.check_whole_number("max_tasks_per_child", self.max_tasks_per_child, 1, 2**31 - 1)
-        bytes_of("memory_limit", self.memory_limit)
+        checks.check_memory_limit(bytes_of("memory_limit", self.memory_limit))
+        if self.run_dir is not None and self.address is None:
+            raise OptionError(
+                f"run_dir={self.run_dir!r} is for pools of other hosts, which need address= as well: give both, or none"
+            )
         object.__setattr__(self, "setup", payload.Functions().setup(self.initializer, self.initargs))
         object.__setattr__(self, "command", self._command())
         object.__setattr__(self, "run_id", uuid.uuid4().hex)
