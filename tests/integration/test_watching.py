@@ -151,6 +151,15 @@ def test_values_that_cannot_be_meant_are_refused(any_mpi: str, options: dict[str
         PoolExecutor(1, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"max_worker": 2}, "did you mean max_workers"), ({"zzz": 2}, "the options are max_workers, initializer")],
+)
+def test_an_option_that_there_is_not_is_answered_with_the_most_similar(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        PoolExecutor(**options)
+
+
 def test_a_pool_without_a_record_writes_none(place: Path) -> None:
     with PoolExecutor(1) as pool:
         assert pool.submit(sample.double, 1).result() == 2

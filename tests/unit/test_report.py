@@ -89,14 +89,16 @@ def test_what_tasks_call_themselves_does_not_become_part_of_the_page(tmp_path: P
 
 def test_bins_keep_their_sum_however_wide_they_become() -> None:
     dice = random.Random(1)
-    busy, total = OverTime(0.01), 0.0
+    busy, ended, total = OverTime(0.01), OverTime(0.01), 0.0
     for _ in range(2000):
         start = dice.random() * 10 ** dice.randrange(-2, 5)
         seconds = dice.random() * 10 ** dice.randrange(-4, 3)
         busy.add_between(start, start + seconds)
         total += seconds
+        ended.add(start + seconds)
         assert len(busy.bins) <= MOST
     assert sum(busy.bins) == pytest.approx(total)
+    assert sum(ended.bins) == 2000
     assert min(busy.bins) >= -1e-6
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import math
+from collections.abc import Callable
+from typing import ParamSpec
 
 from xse.errors import OptionError
+
+P = ParamSpec("P")
 
 MOST_TIMEOUT_S = 4_000_000  # of a task: what the wire can say, 46 days
 LEAST_MEMORY = 32 << 20  # bytes, of a worker
@@ -55,3 +62,19 @@ def check_memory_limit(n_bytes: int) -> None:
             f"memory_limit: {n_bytes:,} bytes are too few for Python itself. Give {LEAST_MEMORY >> 20} MB or more, as a"
             " number of bytes or a text like '2 GB'"
         )
+
+
+def named_options(init: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a constructor: an option that it does not have raises TypeError, which names the most similar one."""
+    known = [name for name in inspect.signature(init).parameters if name != "self"]
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        for name in kwargs:
+            if name not in known:
+                similar = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {similar[0]}?" if similar else f"the options are {', '.join(known)}"
+                raise TypeError(f"there is no option {name}: {hint}")
+        init(*args, **kwargs)
+
+    return checked

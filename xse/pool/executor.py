@@ -20,6 +20,7 @@ from xse.errors import PayloadTooLarge, SerializationError
 from xse.functions import payload, segments
 from xse.functions.segments import Segments, make_directory
 from xse.launch import checks, endpoints_of
+from xse.launch.checks import named_options
 from xse.launch.keys import new_server_keys
 from xse.launch.scratch import make_scratch, make_shared
 from xse.live.status import Status, status_of
@@ -68,6 +69,7 @@ class PoolExecutor(Executor):
     Raises OptionError (a ValueError) or TypeError for a wrong option, and LaunchError when nothing can be started.
     """
 
+    @named_options
     def __init__(
         self,
         max_workers: int | None = None,

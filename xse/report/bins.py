@@ -16,11 +16,12 @@ class OverTime:
 
     def add(self, at_s: float, amount: float = 1.0) -> None:
         """So much at that time."""
-        self.bins[self._reach(at_s)] += amount
+        i = self._reach(at_s)  # may make new bins
+        self.bins[i] += amount
 
     def add_between(self, start_s: float, end_s: float) -> None:
         """One, all the time from start to end: each bin gets the seconds that lie in it."""
-        last = self._reach(end_s)
+        last = self._reach(max(start_s, end_s))
         first = self._reach(start_s)
         if first == last:
             self.bins[first] += max(0.0, end_s - start_s)
