@@ -113,10 +113,10 @@ def test_a_directory_for_what_is_temporary_that_is_full_is_passed_over(
     assert [path.name for path in disk.iterdir()] == ["full"]
 
 
-def test_a_connect_file_on_a_full_disk_is_reported_in_a_sentence(any_mpi: str, mount: Callable[..., Path]) -> None:
+def test_files_of_a_block_on_a_full_disk_are_reported_in_a_sentence(any_mpi: str, mount: Callable[..., Path]) -> None:
     disk = mount("tmpfs", "-o", "size=64k")
     fill(disk)
-    reported = rf"cannot be launched: the connect file {disk}/.* cannot be written \(No space left on device\): its"
+    reported = rf"cannot be launched: the environment file {disk}/.* cannot be written \(No space left on device\): its"
     with (
         PoolExecutor(1, address="127.0.0.1", run_dir=str(disk)) as pool,
         pytest.raises(LaunchError, match=reported) as caught,

@@ -34,7 +34,9 @@ def write_record(path: str, environment: Mapping[str, str]) -> None:
         with os.fdopen(fd, "wb") as f:
             f.write(b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in environment.items()))
     except OSError as e:
-        raise LaunchError(f"the environment cannot be recorded in {path}: {e.strerror}") from None
+        raise LaunchError(
+            f"the environment file {path} cannot be written ({e.strerror}): its directory must exist, and have space"
+        ) from None
 
 
 def in_a_script(path: str) -> str:
