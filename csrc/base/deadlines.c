@@ -32,17 +32,17 @@ void deadlines_free(struct deadlines *d)
     mem_free(d);
 }
 
-static void put(struct deadlines *d, uint32_t place, struct deadline deadline)
+static void deadlines_put(struct deadlines *d, uint32_t place, struct deadline deadline)
 {
     d->heap[place] = deadline;
     d->places[deadline.worker] = place;
 }
 
 /* To where it belongs, by way of a place whose content is of no use any more. */
-static void sift(struct deadlines *d, uint32_t place, struct deadline deadline)
+static void deadlines_sift(struct deadlines *d, uint32_t place, struct deadline deadline)
 {
     while (place > 1 && deadline.when_us < d->heap[place / 2].when_us) {
-        put(d, place, d->heap[place / 2]);
+        deadlines_put(d, place, d->heap[place / 2]);
         place /= 2;
     }
     for (uint32_t child; (child = 2 * place) <= d->n; place = child) {
@@ -50,12 +50,12 @@ static void sift(struct deadlines *d, uint32_t place, struct deadline deadline)
             child++;
         if (d->heap[child].when_us >= deadline.when_us)
             break;
-        put(d, place, d->heap[child]);
+        deadlines_put(d, place, d->heap[child]);
     }
-    put(d, place, deadline);
+    deadlines_put(d, place, deadline);
 }
 
-static void forget(struct deadlines *d, uint32_t worker)
+static void deadlines_forget(struct deadlines *d, uint32_t worker)
 {
     uint32_t place = d->places[worker];
     if (!place)
@@ -63,15 +63,15 @@ static void forget(struct deadlines *d, uint32_t worker)
     d->places[worker] = 0;
     struct deadline last = d->heap[d->n--];
     if (last.worker != worker)
-        sift(d, place, last);
+        deadlines_sift(d, place, last);
 }
 
 void deadlines_set(struct deadlines *d, uint32_t worker, int64_t when_us)
 {
     if (when_us == INT64_MAX)
-        forget(d, worker);
+        deadlines_forget(d, worker);
     else
-        sift(d, d->places[worker] ? d->places[worker] : ++d->n, (struct deadline){when_us, worker});
+        deadlines_sift(d, d->places[worker] ? d->places[worker] : ++d->n, (struct deadline){when_us, worker});
 }
 
 int64_t deadlines_next_us(const struct deadlines *d)

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void to_stderr(void *arg, enum log_level level, const char *line)
+static void log_to_stderr(void *arg, enum log_level level, const char *line)
 {
     (void)arg;
     fprintf(stderr, "xse-pool: %s %s\n", log_level_name(level), line);
@@ -13,11 +13,11 @@ static struct {
     void (*sink)(void *arg, enum log_level level, const char *line);
     void *arg;
     enum log_level least;
-} to = {to_stderr, NULL, LOG_WARNING};
+} to = {log_to_stderr, NULL, LOG_WARNING};
 
 void log_to(void (*sink)(void *arg, enum log_level level, const char *line), void *arg, enum log_level least)
 {
-    to.sink = sink ? sink : to_stderr;
+    to.sink = sink ? sink : log_to_stderr;
     to.arg = arg;
     to.least = least;
 }

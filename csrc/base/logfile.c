@@ -18,7 +18,7 @@ struct logfile {
     bool reported;
 };
 
-static int open_at(struct logfile *file)
+static int logfile_open_at(struct logfile *file)
 {
     struct stat now;
     file->fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
@@ -26,22 +26,22 @@ static int open_at(struct logfile *file)
     return file->fd;
 }
 
-static void tell(struct logfile *file)
+static void logfile_tell(struct logfile *file)
 {
     if (!file->reported)
         fprintf(stderr, "xse-pool: warning log_not_written path=%s reason=\"%s\"\n", file->path, strerror(errno));
     file->reported = true;
 }
 
-static void begin_anew(struct logfile *file)
+static void logfile_begin_anew(struct logfile *file)
 {
     size_t n = strlen(file->path);
     char *old = mem_new(n + 3);
     memcpy(old, file->path, n);
     memcpy(old + n, ".1", 2);
     close(file->fd);
-    if (rename(file->path, old) || open_at(file) < 0)
-        tell(file);
+    if (rename(file->path, old) || logfile_open_at(file) < 0)
+        logfile_tell(file);
     mem_free(old);
 }
 
@@ -49,7 +49,7 @@ struct logfile *logfile_open(const char *path, size_t most_bytes)
 {
     struct logfile *file = mem_new(sizeof *file);
     *file = (struct logfile){.path = mem_text(path), .fd = -1, .most_bytes = most_bytes};
-    if (open_at(file) >= 0)
+    if (logfile_open_at(file) >= 0)
         return file;
     int why = errno;
     logfile_close(file);
@@ -69,7 +69,7 @@ void logfile_write(struct logfile *file, enum log_level level, const char *line)
     if (n >= (int)sizeof text)
         n = (int)sizeof text - 1;
     if (file->fd >= 0 && file->n_bytes && file->n_bytes + (size_t)n > file->most_bytes)
-        begin_anew(file);
+        logfile_begin_anew(file);
     if (file->fd < 0)
         return;
     for (const char *p = text; n > 0;) { /* in one piece, unless the disk takes only a part */
@@ -77,7 +77,7 @@ void logfile_write(struct logfile *file, enum log_level level, const char *line)
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0) {
-            tell(file);
+            logfile_tell(file);
             break;
         }
         file->n_bytes += (size_t)written;

@@ -31,7 +31,7 @@ struct loop {
     int n_sources;
 };
 
-static int64_t monotonic_us(void)
+static int64_t loop_monotonic_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -47,7 +47,7 @@ struct loop *loop_new(struct err *err)
     }
     struct loop *loop = mem_new(sizeof *loop);
     loop->epoll = epoll;
-    loop->now_us = monotonic_us();
+    loop->now_us = loop_monotonic_us();
     return loop;
 }
 
@@ -129,7 +129,7 @@ void loop_add_source(struct loop *loop, const struct loop_source *source)
     loop->sources[loop->n_sources++] = source;
 }
 
-static bool do_nothing(void *arg)
+static bool loop_do_nothing(void *arg)
 {
     (void)arg;
     return false;
@@ -138,13 +138,13 @@ static bool do_nothing(void *arg)
 /* Its place stays: the loop may be walking the list. */
 void loop_remove_source(struct loop *loop, const struct loop_source *source)
 {
-    static const struct loop_source nothing = {.turn = do_nothing};
+    static const struct loop_source nothing = {.turn = loop_do_nothing};
     for (int i = 0; i < loop->n_sources; i++)
         if (loop->sources[i] == source)
             loop->sources[i] = &nothing;
 }
 
-static bool serve_descriptors(struct loop *loop)
+static bool loop_serve_descriptors(struct loop *loop)
 {
     struct epoll_event events[MOST_EVENTS];
     int n = epoll_wait(loop->epoll, events, MOST_EVENTS, 0);
@@ -158,7 +158,7 @@ static bool serve_descriptors(struct loop *loop)
 }
 
 /* Those that are due now; one that is set again by what it leads to has its turn in the next. */
-static bool fire_timers(struct loop *loop)
+static bool loop_fire_timers(struct loop *loop)
 {
     int n_due = 0, fired = 0;
     for (struct loop_timer *t = loop->timers; t && t->when_us <= loop->now_us; t = t->next)
@@ -172,7 +172,7 @@ static bool fire_timers(struct loop *loop)
     return n_due > 0;
 }
 
-static int64_t longest_sleep_us(const struct loop *loop)
+static int64_t loop_longest_sleep_us(const struct loop *loop)
 {
     int64_t most = loop->timers ? loop->timers->when_us - loop->now_us : INT64_MAX;
     for (int i = 0; i < loop->n_sources; i++) {
@@ -184,7 +184,7 @@ static int64_t longest_sleep_us(const struct loop *loop)
     return most;
 }
 
-static void sleep_until_something(struct loop *loop)
+static void loop_sleep_until_something(struct loop *loop)
 {
     int dozing = 0;
     bool come = false;
@@ -192,7 +192,7 @@ static void sleep_until_something(struct loop *loop)
         const struct loop_source *s = loop->sources[dozing++];
         come = s->doze && s->doze(s->arg);
     }
-    int64_t most = longest_sleep_us(loop);
+    int64_t most = loop_longest_sleep_us(loop);
     if (!come && most > 0) {
         struct pollfd any = {.fd = loop->epoll, .events = POLLIN};
         struct timespec t = {most / 1000000, most % 1000000 * 1000};
@@ -211,15 +211,15 @@ void loop_run(struct loop *loop)
 {
     while (!loop->ended) {
         bool busy = false;
-        loop->now_us = monotonic_us();
+        loop->now_us = loop_monotonic_us();
         for (int i = 0; i < loop->n_sources; i++)
             busy |= loop->sources[i]->turn(loop->sources[i]->arg);
-        busy |= serve_descriptors(loop);
-        busy |= fire_timers(loop);
+        busy |= loop_serve_descriptors(loop);
+        busy |= loop_fire_timers(loop);
         for (int i = 0; i < loop->n_sources; i++)
             if (loop->sources[i]->flush)
                 loop->sources[i]->flush(loop->sources[i]->arg);
         if (!busy && !loop->ended)
-            sleep_until_something(loop);
+            loop_sleep_until_something(loop);
     }
 }

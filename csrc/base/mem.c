@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static void *or_end(void *p)
+static void *mem_or_end(void *p)
 {
     static const char line[] = "xse-pool: out of memory; this process ends and what it ran is reported lost\n";
     if (p)
@@ -17,7 +17,7 @@ static void *or_end(void *p)
 
 void *mem_array(size_t n, size_t size)
 {
-    return or_end(calloc(n ? n : 1, size ? size : 1));
+    return mem_or_end(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *mem_new(size_t n)
@@ -29,8 +29,8 @@ void *mem_grow(void *p, size_t n, size_t size)
 {
     size_t total;
     if (__builtin_mul_overflow(n, size, &total))
-        return or_end(NULL);
-    return or_end(realloc(p, total ? total : 1));
+        return mem_or_end(NULL);
+    return mem_or_end(realloc(p, total ? total : 1));
 }
 
 char *mem_text_n(const char *text, size_t n)

@@ -9,7 +9,8 @@
 #define LONGEST_LINE                                                                                                   \
     (120u << 10) /* sys.path of a script, with what Spack or modules put there; Linux lets an argument have 128 KiB */
 
-static int take_key(char *to, const char *value, const char *name, const char *path, bool with_keys, struct err *err)
+static int connect_take_key(char *to, const char *value, const char *name, const char *path, bool with_keys,
+                            struct err *err)
 {
     if (!with_keys)
         return 0;
@@ -19,7 +20,7 @@ static int take_key(char *to, const char *value, const char *name, const char *p
     return 0;
 }
 
-static void take_option(struct connect_file *file, char *option)
+static void connect_take_option(struct connect_file *file, char *option)
 {
     char *value = strchr(option, ' ');
     file->options = mem_grow(file->options, (size_t)file->n_options + 2, sizeof *file->options);
@@ -30,8 +31,8 @@ static void take_option(struct connect_file *file, char *option)
         file->options[file->n_options++] = mem_text(value + 1);
 }
 
-static int take_line(struct connect_file *file, const char *name, char *value, const char *path, bool with_keys,
-                     struct err *err)
+static int connect_take_line(struct connect_file *file, const char *name, char *value, const char *path, bool with_keys,
+                             struct err *err)
 {
     if (strcmp(name, "run") == 0 && !file->run)
         file->run = mem_text(value);
@@ -41,13 +42,13 @@ static int take_line(struct connect_file *file, const char *name, char *value, c
         file->endpoints = mem_grow(file->endpoints, (size_t)file->n_endpoints + 1, sizeof *file->endpoints);
         file->endpoints[file->n_endpoints++] = mem_text(value);
     } else if (strcmp(name, "option") == 0)
-        take_option(file, value);
+        connect_take_option(file, value);
     else if (strcmp(name, "server_key") == 0)
-        return take_key(file->server_key, value, name, path, with_keys, err);
+        return connect_take_key(file->server_key, value, name, path, with_keys, err);
     else if (strcmp(name, "public_key") == 0)
-        return take_key(file->public_key, value, name, path, with_keys, err);
+        return connect_take_key(file->public_key, value, name, path, with_keys, err);
     else if (strcmp(name, "secret_key") == 0)
-        return take_key(file->secret_key, value, name, path, with_keys, err);
+        return connect_take_key(file->secret_key, value, name, path, with_keys, err);
     else
         return err_set(err, "%s: line \"%s\" is not understood", path, name);
     return 0;
@@ -81,7 +82,7 @@ int connect_read(const char *path, bool with_keys, struct connect_file *file, st
         if (n++ == 0 && (strcmp(line, "xse-connect") != 0 || strcmp(value, "1") != 0))
             bad = err_set(err, "%s is not a connect file of this version of xse", path);
         else if (n > 1)
-            bad = take_line(file, line, value, path, with_keys, err);
+            bad = connect_take_line(file, line, value, path, with_keys, err);
     }
     explicit_bzero(line, sizeof line);
     fclose(f);

@@ -18,7 +18,7 @@ struct link { /* one of the two */
 };
 
 /* Another user of this host may have made a socket where ours is on the interchange's. */
-static bool is_ours(int fd)
+static bool link_is_ours(int fd)
 {
     struct ucred peer;
     socklen_t n = sizeof peer;
@@ -26,7 +26,7 @@ static bool is_ours(int fd)
 }
 
 /* A descriptor, or -1: no such socket on this host, or nobody of ours behind it. */
-static int connect_local(const char *endpoint)
+static int link_connect_local(const char *endpoint)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = endpoint + strlen("unix://");
@@ -34,14 +34,14 @@ static int connect_local(const char *endpoint)
         return -1;
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && is_ours(fd))
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && link_is_ours(fd))
         return fd;
     if (fd >= 0)
         close(fd);
     return -1;
 }
 
-static bool reaches_beyond(const struct connect_file *file)
+static bool link_reaches_beyond(const struct connect_file *file)
 {
     for (int i = 0; i < file->n_endpoints; i++)
         if (strncmp(file->endpoints[i], "tcp://", strlen("tcp://")) == 0)
@@ -54,14 +54,14 @@ struct link *link_open(const struct connect_file *file, int timeout_ms, struct l
 {
     struct link *link = mem_new(sizeof *link);
     for (int i = 0; i < file->n_endpoints; i++) {
-        int fd = connect_local(file->endpoints[i]);
+        int fd = link_connect_local(file->endpoints[i]);
         if (fd < 0)
             continue;
         link->stream = stream_new(loop, fd, &(struct stream_events){events->message, events->lost, events->arg});
         link->endpoint = mem_text(file->endpoints[i]);
         return link;
     }
-    if (reaches_beyond(file))
+    if (link_reaches_beyond(file))
         link->zlink = zlink_open(file, timeout_ms, loop, events, err);
     else
         err_set(err,

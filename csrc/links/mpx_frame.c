@@ -7,7 +7,7 @@
 /* A head, and a piece's size for each piece of the largest payload; what is gathered may fill pieces by half. */
 #define MOST_TABLE (WIRE_MAX_HEAD + 2 * (WIRE_MAX_PAYLOAD / MPX_COPIED) * 8)
 
-static uint64_t get64(const uint8_t *p)
+static uint64_t frame_get64(const uint8_t *p)
 {
     uint64_t v = 0;
     for (int i = 7; i >= 0; i--)
@@ -15,7 +15,7 @@ static uint64_t get64(const uint8_t *p)
     return v;
 }
 
-static uint32_t head_length(const uint8_t *p)
+static uint32_t frame_head_length(const uint8_t *p)
 {
     return (uint32_t)p[8] | (uint32_t)p[9] << 8 | (uint32_t)p[10] << 16 | (uint32_t)p[11] << 24;
 }
@@ -26,14 +26,14 @@ enum wire_error mpx_frame_read(struct bytes *bytes, bool is_table, struct msg **
     size_t n = bytes_length(bytes);
     uint8_t *data = bytes_data(bytes);
     *out = NULL;
-    size_t n_head = n >= WIRE_PREAMBLE ? head_length(data) : 0;
+    size_t n_head = n >= WIRE_PREAMBLE ? frame_head_length(data) : 0;
     if (n < WIRE_PREAMBLE || n_head > n || n_head < WIRE_PREAMBLE || (is_table && (n - n_head) % 8)) {
         bytes_unref(bytes);
         return WIRE_SHORT;
     }
     uint64_t sum = is_table ? 0 : n - n_head;
     for (size_t at = n_head; is_table && at < n; at += 8)
-        if (__builtin_add_overflow(sum, get64(data + at), &sum))
+        if (__builtin_add_overflow(sum, frame_get64(data + at), &sum))
             sum = UINT64_MAX;
     struct wire_message wire; /* looked at before any memory is taken at its word */
     enum wire_error error = wire_decode(data, n_head, sum, &wire);
@@ -44,7 +44,7 @@ enum wire_error mpx_frame_read(struct bytes *bytes, bool is_table, struct msg **
     if (!is_table)
         parts_add(&payload, bytes, data + n_head, n - n_head);
     for (size_t at = n_head; is_table && at < n; at += 8) {
-        uint64_t size = get64(data + at);
+        uint64_t size = frame_get64(data + at);
         struct bytes *piece = size && size <= MPX_PIECE ? bytes_new(size) : NULL;
         if (!piece) {
             bytes_unref(bytes);
@@ -60,7 +60,7 @@ enum wire_error mpx_frame_read(struct bytes *bytes, bool is_table, struct msg **
 
 enum wire_error mpx_frame_read_announcement(const uint8_t *p, size_t n, size_t *n_table)
 {
-    *n_table = n == 8 ? get64(p) : 0;
+    *n_table = n == 8 ? frame_get64(p) : 0;
     return *n_table >= WIRE_PREAMBLE && *n_table <= MOST_TABLE ? WIRE_OK : WIRE_BAD_LENGTH;
 }
 
@@ -80,7 +80,7 @@ uint64_t mpx_frame_sequence(int tag, uint64_t near)
     return ahead < MPX_SEQUENCES / 2 ? near + ahead : near + ahead - MPX_SEQUENCES;
 }
 
-static void put64(struct buf *buf, uint64_t v)
+static void frame_put64(struct buf *buf, uint64_t v)
 {
     for (int byte = 0; byte < 8; byte++)
         *buf_extend(buf, 1) = (uint8_t)(v >> 8 * byte);
@@ -138,8 +138,8 @@ static void frame_large(const struct msg *msg, struct parts *frame)
     frame_pieces(msg, &pieces);
     buf_put(&table, bytes_data(msg->head), bytes_length(msg->head));
     for (size_t i = 0; i < pieces.n_slices; i++)
-        put64(&table, pieces.v[i].n);
-    put64(&announcement, table.n);
+        frame_put64(&table, pieces.v[i].n);
+    frame_put64(&announcement, table.n);
     frame_add_written(frame, &announcement);
     frame_add_written(frame, &table);
     parts_add_range(frame, &pieces, (struct place){0, 0}, pieces.length);

@@ -1,6 +1,5 @@
 #include "wire/outq.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -12,15 +11,16 @@
 #define WRITE_SLICES 64 /* in one write */
 #define KEEP_SLICES 1024u /* a longer table is given back when the queue is empty */
 
-void outq_check(const struct outq *q)
+const char *outq_check(const struct outq *q)
 {
     uint64_t length = 0;
-    assert(q->first <= q->end && q->end <= q->capacity);
+    if (q->first > q->end || q->end > q->capacity)
+        return "the queue lies outside of its table";
     for (size_t i = q->first; i < q->end; i++)
         length += q->v[i].n;
-    assert(q->first < q->end ? q->sent < q->v[q->first].n : !q->sent);
-    assert(length - q->sent == q->length);
-    (void)length;
+    if (q->first < q->end ? q->sent >= q->v[q->first].n : q->sent)
+        return "a slice that has left is kept";
+    return length - q->sent == q->length ? NULL : "the bytes that wait are not counted right";
 }
 
 void outq_clear(struct outq *q)

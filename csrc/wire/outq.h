@@ -28,6 +28,6 @@ enum outq_state outq_write(struct outq *queue, int fd);
 /* Blocks until all has left, the peer is gone, or timeout_ms have passed. */
 enum outq_state outq_drain(struct outq *queue, int fd, int timeout_ms);
 void outq_clear(struct outq *queue);
-void outq_check(const struct outq *queue); /* asserts what must always be so */
+const char *outq_check(const struct outq *queue); /* what must always hold: NULL, or what does not */
 
 #endif

@@ -33,19 +33,19 @@ struct task_table *task_table_new(uint64_t keep_bytes)
 
 /* Ids that follow each other come together, and have chains that lie together. Higher bits are folded in for those that come
  * at regular distances, as when ranks get them in turn. */
-static struct task **chain(const struct task_table *table, uint64_t id)
+static struct task **tasks_chain(const struct task_table *table, uint64_t id)
 {
     return &table->chains[(id ^ id >> 10) & (table->n_chains - 1)];
 }
 
-static void join_chain(const struct task_table *table, struct task *task)
+static void tasks_join_chain(const struct task_table *table, struct task *task)
 {
-    struct task **first = chain(table, task->id);
+    struct task **first = tasks_chain(table, task->id);
     task->next_in_chain = *first;
     *first = task;
 }
 
-static void more_chains(struct task_table *table)
+static void tasks_more_chains(struct task_table *table)
 {
     struct task **before = table->chains;
     size_t n = table->n_chains;
@@ -54,21 +54,21 @@ static void more_chains(struct task_table *table)
     for (size_t i = 0; i < n; i++)
         for (struct task *task = before[i], *next; task; task = next) {
             next = task->next_in_chain;
-            join_chain(table, task);
+            tasks_join_chain(table, task);
         }
     mem_free(before);
 }
 
-static void enter(struct task_table *table, struct task *task)
+static void tasks_enter(struct task_table *table, struct task *task)
 {
     if (table->n_tasks++ == table->n_chains)
-        more_chains(table);
-    join_chain(table, task);
+        tasks_more_chains(table);
+    tasks_join_chain(table, task);
 }
 
-static void leave(struct task_table *table, const struct task *task)
+static void tasks_leave(struct task_table *table, const struct task *task)
 {
-    struct task **at = chain(table, task->id);
+    struct task **at = tasks_chain(table, task->id);
     while (*at != task)
         at = &(*at)->next_in_chain;
     *at = task->next_in_chain;
@@ -77,7 +77,7 @@ static void leave(struct task_table *table, const struct task *task)
 
 struct task *task_table_find(const struct task_table *table, uint64_t id)
 {
-    struct task *task = *chain(table, id);
+    struct task *task = *tasks_chain(table, id);
     while (task && task->id != id)
         task = task->next_in_chain;
     return task;
@@ -85,14 +85,14 @@ struct task *task_table_find(const struct task_table *table, uint64_t id)
 
 /* ---- functions -------------------------------------------------------------------------------------------------- */
 
-static struct function **bucket(struct task_table *table, const uint8_t *digest)
+static struct function **tasks_bucket(struct task_table *table, const uint8_t *digest)
 {
     uint32_t hash; /* the digest is one already */
     memcpy(&hash, digest, sizeof hash);
     return &table->buckets[hash % N_BUCKETS];
 }
 
-static void leave_unused(struct task_table *table, struct function *f)
+static void tasks_leave_unused(struct task_table *table, struct function *f)
 {
     *(f->newer ? &f->newer->older : &table->newest) = f->older;
     *(f->older ? &f->older->newer : &table->oldest) = f->newer;
@@ -100,7 +100,7 @@ static void leave_unused(struct task_table *table, struct function *f)
     table->kept_bytes -= f->bytes.length;
 }
 
-static void join_unused(struct task_table *table, struct function *f)
+static void tasks_join_unused(struct task_table *table, struct function *f)
 {
     f->older = table->newest;
     *(f->older ? &f->older->newer : &table->oldest) = f;
@@ -108,11 +108,11 @@ static void join_unused(struct task_table *table, struct function *f)
     table->kept_bytes += f->bytes.length;
 }
 
-static void forget_oldest(struct task_table *table)
+static void tasks_forget_oldest(struct task_table *table)
 {
     struct function *f = table->oldest;
-    leave_unused(table, f);
-    struct function **at = bucket(table, f->digest);
+    tasks_leave_unused(table, f);
+    struct function **at = tasks_bucket(table, f->digest);
     while (*at != f)
         at = &(*at)->next;
     *at = f->next;
@@ -127,14 +127,14 @@ void task_table_free(struct task_table *table)
     if (!table)
         return;
     while (table->oldest)
-        forget_oldest(table);
+        tasks_forget_oldest(table);
     mem_free(table->free_slots);
     mem_free(table->chains);
     mem_free(table);
 }
 
 /* n bytes of a payload as parts of their own. Falls back to sharing when there is no memory for a copy. */
-static void keep(struct parts *to, const struct parts *from, struct place at, uint64_t n)
+static void tasks_keep(struct parts *to, const struct parts *from, struct place at, uint64_t n)
 {
     struct bytes *copy =
         n && n < COPY_UNDER && bytes_length(from->v[at.slice].owner) >= COPY_UNDER ? bytes_new(n) : NULL;
@@ -147,45 +147,45 @@ static void keep(struct parts *to, const struct parts *from, struct place at, ui
     bytes_unref(copy);
 }
 
-static struct function *intern(struct task_table *table, struct wire_function f, uint32_t codec,
-                               const struct parts *payload, struct place at)
+static struct function *tasks_intern(struct task_table *table, struct wire_function f, uint32_t codec,
+                                     const struct parts *payload, struct place at)
 {
-    struct function **first = bucket(table, f.digest);
+    struct function **first = tasks_bucket(table, f.digest);
     for (struct function *known = *first; known; known = known->next)
         if (memcmp(known->digest, f.digest, WIRE_DIGEST) == 0 && known->codec == codec)
             return known;
     struct function *new = mem_new(sizeof *new);
     memcpy(new->digest, f.digest, WIRE_DIGEST);
-    keep(&new->bytes, payload, at, f.length);
+    tasks_keep(&new->bytes, payload, at, f.length);
     new->codec = codec;
     new->slot = table->n_free_slots ? table->free_slots[--table->n_free_slots] : table->n_slots++;
     new->generation = ++table->last_generation ? table->last_generation : ++table->last_generation;
     new->home = table;
     new->next = *first;
     *first = new;
-    join_unused(table, new);
+    tasks_join_unused(table, new);
     return new;
 }
 
-static void use(struct function *f)
+static void tasks_use(struct function *f)
 {
     if (!f->n_tasks++)
-        leave_unused(f->home, f);
+        tasks_leave_unused(f->home, f);
 }
 
-static void unuse(struct function *f)
+static void tasks_unuse(struct function *f)
 {
     struct task_table *home = f->home; /* f may be the one to go */
     if (--f->n_tasks)
         return;
-    join_unused(home, f);
+    tasks_join_unused(home, f);
     while (home->oldest && home->kept_bytes > home->keep_bytes)
-        forget_oldest(home);
+        tasks_forget_oldest(home);
 }
 
 /* ---- queues ----------------------------------------------------------------------------------------------------- */
 
-static void insert_after(struct task_queue *queue, struct task *task, struct task *before)
+static void tasks_insert_after(struct task_queue *queue, struct task *task, struct task *before)
 {
     task->queue = queue;
     task->prev = before;
@@ -200,17 +200,17 @@ void task_push(struct task_queue *queue, struct task *task)
     struct task *before = queue->last;
     while (before && before->priority > task->priority)
         before = before->prev;
-    insert_after(queue, task, before);
+    tasks_insert_after(queue, task, before);
 }
 
 void task_push_back(struct task_queue *queue, struct task *task)
 {
-    insert_after(queue, task, queue->last);
+    tasks_insert_after(queue, task, queue->last);
 }
 
 void task_push_front(struct task_queue *queue, struct task *task)
 {
-    insert_after(queue, task, NULL);
+    tasks_insert_after(queue, task, NULL);
 }
 
 void task_remove(struct task_queue *queue, struct task *task)
@@ -241,8 +241,8 @@ struct task *task_pop_last(struct task_queue *queue)
 void task_free(struct task *task)
 {
     parts_clear(&task->arguments);
-    leave(task->function->home, task);
-    unuse(task->function);
+    tasks_leave(task->function->home, task);
+    tasks_unuse(task->function);
     mem_free(task);
 }
 
@@ -269,21 +269,21 @@ void tasks_read(struct task_table *table, const struct msg *msg, struct task_que
     for (uint32_t i = 0; i < m->tasks.n_runs; i++) {
         struct wire_run run = wire_run(m, i);
         struct function *f =
-            intern(table, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
+            tasks_intern(table, wire_function(m, run.function), run.codec, &msg->payload, places[run.function]);
         struct task *before = NULL; /* of this run: the place is looked for once */
         for (uint32_t j = 0; j < run.n_tasks; j++, index++) {
             struct task *task = mem_new(sizeof *task);
             task->function = f;
-            use(f);
+            tasks_use(f);
             task->id = wire_id(m, index);
-            enter(table, task);
+            tasks_enter(table, task);
             task->length = wire_length(m, index);
             task->priority = run.priority;
             task->timeout_ms = run.timeout_ms;
-            keep(&task->arguments, &msg->payload, at, task->length);
+            tasks_keep(&task->arguments, &msg->payload, at, task->length);
             at = parts_step(&msg->payload, at, task->length);
             if (before)
-                insert_after(to, task, before);
+                tasks_insert_after(to, task, before);
             else
                 task_push(to, task);
             before = task;

@@ -28,7 +28,7 @@ static void put64(struct buf *b, uint64_t v)
     put32(b, (uint32_t)(v >> 32));
 }
 
-static void pad(struct buf *b)
+static void wire_pad(struct buf *b)
 {
     static const uint8_t zeros[8];
     buf_put(b, zeros, -b->n & 7);
@@ -40,7 +40,7 @@ struct reader {
     const uint8_t *p, *end;
 };
 
-static const uint8_t *take(struct reader *r, size_t n)
+static const uint8_t *wire_take(struct reader *r, size_t n)
 {
     if (n > (size_t)(r->end - r->p))
         return NULL;
@@ -49,7 +49,7 @@ static const uint8_t *take(struct reader *r, size_t n)
 }
 
 /* Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF; and, for us, no NUL. */
-static bool is_text(const uint8_t *p, size_t n)
+static bool wire_is_text(const uint8_t *p, size_t n)
 {
     const uint8_t *end = n ? p + n : p; /* an empty text may lie nowhere: NULL has no sum */
     while (p < end) {
@@ -87,7 +87,7 @@ static bool is_text(const uint8_t *p, size_t n)
     return true;
 }
 
-static bool all_zero(const uint8_t *p, const uint8_t *end)
+static bool wire_all_zero(const uint8_t *p, const uint8_t *end)
 {
     for (; p < end; p++)
         if (*p)
@@ -99,7 +99,7 @@ static bool all_zero(const uint8_t *p, const uint8_t *end)
 
 static enum wire_error read_u32(struct reader *r, uint32_t count, uint32_t *to)
 {
-    const uint8_t *p = take(r, 4);
+    const uint8_t *p = wire_take(r, 4);
     (void)count;
     if (!p)
         return WIRE_SHORT;
@@ -109,7 +109,7 @@ static enum wire_error read_u32(struct reader *r, uint32_t count, uint32_t *to)
 
 static enum wire_error read_u64(struct reader *r, uint32_t count, uint64_t *to)
 {
-    const uint8_t *p = take(r, 8);
+    const uint8_t *p = wire_take(r, 8);
     (void)count;
     if (!p)
         return WIRE_SHORT;
@@ -149,17 +149,17 @@ static enum wire_error read_text(struct reader *r, uint32_t count, wire_text *to
         return error;
     if (n > WIRE_MAX_TEXT)
         return WIRE_BAD_TEXT;
-    const uint8_t *p = take(r, n);
+    const uint8_t *p = wire_take(r, n);
     if (!p)
         return WIRE_SHORT;
-    if (!is_text(p, n))
+    if (!wire_is_text(p, n))
         return WIRE_BAD_TEXT;
     *to = (wire_text){(const char *)p, n};
     size_t padding = -(4 + (size_t)n) & 7;
-    p = take(r, padding);
+    p = wire_take(r, padding);
     if (!p)
         return WIRE_SHORT;
-    return all_zero(p, p + padding) ? WIRE_OK : WIRE_BAD_RESERVED;
+    return wire_all_zero(p, p + padding) ? WIRE_OK : WIRE_BAD_RESERVED;
 }
 
 #define READ(type, name)                                                                                               \
@@ -188,7 +188,7 @@ static enum wire_error read_nodes(struct reader *r, uint32_t count, wire_nodes *
 
 /* ---- bodies of fields: read_BODY ------------------------------------------------------------------------------- */
 
-static enum wire_error sized(const struct reader *r, uint64_t size)
+static enum wire_error wire_sized(const struct reader *r, uint64_t size)
 {
     uint64_t n = (uint64_t)(r->end - r->p);
     return n < size ? WIRE_SHORT : n > size ? WIRE_BAD_HEAD : WIRE_OK;
@@ -200,7 +200,7 @@ static enum wire_error sized(const struct reader *r, uint64_t size)
         struct wire_##body *to = &m->body;                                                                             \
         uint32_t count = m->count;                                                                                     \
         enum wire_error error;                                                                                         \
-        WIRE_FIELDS_##body(READ) error = sized(r, 0);                                                                  \
+        WIRE_FIELDS_##body(READ) error = wire_sized(r, 0);                                                             \
         (void)to;                                                                                                      \
         (void)count;                                                                                                   \
         return error;                                                                                                  \
@@ -211,19 +211,19 @@ WIRE_BODIES(READ_BODY)
 
 /* take_columns_LIST: the columns take what is left of the head, but for padding to a multiple of 8, which stays. */
 #define ADD_SIZE(type, item, column) +sizeof(wire_##type)
-#define TAKE_COLUMN(type, item, column) m->column = take(r, m->count * sizeof(wire_##type));
+#define TAKE_COLUMN(type, item, column) m->column = wire_take(r, m->count * sizeof(wire_##type));
 #define TAKE_COLUMNS(columns)                                                                                          \
     static enum wire_error take_columns_##columns(struct reader *r, struct wire_message *m)                            \
     {                                                                                                                  \
         uint64_t size = (uint64_t)m->count * (0 WIRE_COLUMNS_##columns(ADD_SIZE));                                     \
-        enum wire_error error = sized(r, size + (-size & 7));                                                          \
+        enum wire_error error = wire_sized(r, size + (-size & 7));                                                     \
         if (error)                                                                                                     \
             return error;                                                                                              \
         WIRE_COLUMNS_##columns(TAKE_COLUMN) return WIRE_OK;                                                            \
     }
 WIRE_COLUMN_LISTS(TAKE_COLUMNS)
 
-static enum wire_error sum_of_items(const struct wire_message *m, uint64_t sum)
+static enum wire_error wire_sum_of_items(const struct wire_message *m, uint64_t sum)
 {
     for (uint32_t i = 0; i < m->count; i++) {
         uint32_t n = wire_length(m, i);
@@ -243,8 +243,8 @@ static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
         return WIRE_BAD_RANGE;
     m->tasks.n_functions = n_functions;
     m->tasks.n_runs = n_runs;
-    m->tasks.functions = take(r, (size_t)n_functions * FUNCTION_SIZE);
-    m->tasks.runs = m->tasks.functions ? take(r, (size_t)n_runs * RUN_SIZE) : NULL;
+    m->tasks.functions = wire_take(r, (size_t)n_functions * FUNCTION_SIZE);
+    m->tasks.runs = m->tasks.functions ? wire_take(r, (size_t)n_runs * RUN_SIZE) : NULL;
     if (!m->tasks.runs)
         return WIRE_SHORT;
     enum wire_error error = take_columns_tasks(r, m);
@@ -261,7 +261,7 @@ static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
     }
     if (n_tasks != m->count)
         return WIRE_BAD_RANGE;
-    if (!all_zero(r->p, r->end))
+    if (!wire_all_zero(r->p, r->end))
         return WIRE_BAD_RESERVED;
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n_functions; i++) {
@@ -270,7 +270,7 @@ static enum wire_error read_tasks(struct reader *r, struct wire_message *m)
             return WIRE_BAD_LENGTH;
         sum += f.length;
     }
-    return sum_of_items(m, sum);
+    return wire_sum_of_items(m, sum);
 }
 
 static enum wire_error read_results(struct reader *r, struct wire_message *m)
@@ -281,16 +281,16 @@ static enum wire_error read_results(struct reader *r, struct wire_message *m)
     for (size_t i = 0; i < m->count; i++)
         if (m->statuses[i] > WIRE_BLOCK_FAILED)
             return WIRE_BAD_RANGE;
-    if (!all_zero(r->p, r->end))
+    if (!wire_all_zero(r->p, r->end))
         return WIRE_BAD_RESERVED;
-    return sum_of_items(m, 0);
+    return wire_sum_of_items(m, 0);
 }
 
 #define READ_COLUMNS(columns)                                                                                          \
     static enum wire_error read_##columns(struct reader *r, struct wire_message *m)                                    \
     {                                                                                                                  \
         enum wire_error error = take_columns_##columns(r, m);                                                          \
-        return error || all_zero(r->p, r->end) ? error : WIRE_BAD_RESERVED;                                            \
+        return error || wire_all_zero(r->p, r->end) ? error : WIRE_BAD_RESERVED;                                       \
     }
 WIRE_PLAIN_COLUMN_LISTS(READ_COLUMNS)
 
@@ -381,20 +381,20 @@ wire_node wire_next_node(const uint8_t **at)
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
-static void begin(struct buf *head, enum wire_type type, unsigned flags, uint32_t count)
+static void wire_begin(struct buf *head, enum wire_type type, unsigned flags, uint32_t count)
 {
     const uint8_t start[8] = {'x', 's', 'e', WIRE_VERSION, (uint8_t)type, (uint8_t)flags, 0, 0};
     assert(head->n == 0);
     buf_put(head, start, sizeof start);
-    put32(head, 0); /* head_length: finish() */
+    put32(head, 0); /* head_length: wire_finish() */
     put32(head, count);
-    put64(head, 0); /* payload_length: finish() */
+    put64(head, 0); /* payload_length: wire_finish() */
 }
 
-static void finish(struct buf *head, uint64_t payload_length)
+static void wire_finish(struct buf *head, uint64_t payload_length)
 {
     struct buf numbers = {0};
-    pad(head);
+    wire_pad(head);
     put32(&numbers, (uint32_t)head->n);
     put64(&numbers, payload_length);
     memcpy(head->p + 8, numbers.p, 4);
@@ -414,7 +414,7 @@ static void put_text(struct buf *head, struct wire_text text)
     }
     put32(head, n);
     uint8_t *to = buf_extend(head, n);
-    bool good = is_text((const uint8_t *)text.p, n);
+    bool good = wire_is_text((const uint8_t *)text.p, n);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t c = (uint8_t)text.p[i];
         to[i] = good || (c && c < 0x80) ? c : '?';
@@ -476,7 +476,7 @@ WIRE_PLAIN_COLUMN_LISTS(WRITE_COLUMNS)
 
     void wire_put(struct buf *head, const struct wire_message *m)
 {
-    begin(head, m->type, m->flags, m->count);
+    wire_begin(head, m->type, m->flags, m->count);
 #define WRITE_MESSAGE(name, number, body, flag, least, most, longest)                                                  \
     case WIRE_##name:                                                                                                  \
         write_##body(head, m);                                                                                         \
@@ -484,15 +484,15 @@ WIRE_PLAIN_COLUMN_LISTS(WRITE_COLUMNS)
     switch (m->type) {
         WIRE_MESSAGES(WRITE_MESSAGE)
     }
-    finish(head, m->payload_length);
+    wire_finish(head, m->payload_length);
 }
 
 void wire_put_ids(struct buf *head, enum wire_type type, unsigned flags, const uint64_t *ids, uint32_t n)
 {
-    begin(head, type, flags, n);
+    wire_begin(head, type, flags, n);
     for (uint32_t i = 0; i < n; i++)
         put64(head, ids[i]);
-    finish(head, 0);
+    wire_finish(head, 0);
 }
 
 /* ---- TASKS and RESULTS, item by item ----------------------------------------------------------------------------- */
@@ -505,13 +505,13 @@ void wire_tasks_function(struct wire_tasks *t, const uint8_t *digest, uint64_t l
     t->payload_length += length;
 }
 
-static bool same_run(const struct wire_run *a, const struct wire_run *b)
+static bool wire_same_run(const struct wire_run *a, const struct wire_run *b)
 {
     return a->function == b->function && a->priority == b->priority && a->timeout_ms == b->timeout_ms &&
            a->codec == b->codec;
 }
 
-static void close_run(struct wire_tasks *t)
+static void wire_close_run(struct wire_tasks *t)
 {
     put32(&t->runs, t->last.function);
     put32(&t->runs, t->last.n_tasks);
@@ -525,9 +525,9 @@ static void close_run(struct wire_tasks *t)
 void wire_tasks_add(struct wire_tasks *t, uint64_t id, uint32_t length, const struct wire_run *as)
 {
     assert(as->function < t->n_functions);
-    if (t->n && !same_run(&t->last, as))
-        close_run(t);
-    if (!t->n || !same_run(&t->last, as)) {
+    if (t->n && !wire_same_run(&t->last, as))
+        wire_close_run(t);
+    if (!t->n || !wire_same_run(&t->last, as)) {
         t->last = *as;
         t->last.n_tasks = 0;
     }
@@ -541,7 +541,7 @@ void wire_tasks_add(struct wire_tasks *t, uint64_t id, uint32_t length, const st
 void wire_tasks_finish(struct wire_tasks *t, struct buf *head)
 {
     assert(t->n);
-    close_run(t);
+    wire_close_run(t);
     wire_put(head, &(struct wire_message){.type = WIRE_TASKS,
                                           .count = t->n,
                                           .payload_length = t->payload_length,
@@ -577,7 +577,7 @@ void wire_results_add(struct wire_results *r, const struct wire_result *result)
 }
 
 /* Starts that are 0 mean that the task did not begin. */
-static void move_starts(uint8_t *starts, uint32_t n, int64_t ahead_us)
+static void wire_move_starts(uint8_t *starts, uint32_t n, int64_t ahead_us)
 {
     for (uint32_t i = 0; i < n; i++, starts += 8) {
         uint64_t start_us = get64(starts);
@@ -591,7 +591,7 @@ void wire_results_append(struct wire_results *r, const struct wire_message *m, i
     size_t n_before = r->starts.n;
     WIRE_COLUMNS_results(ADD_ITEMS) r->n += m->count;
     if (ahead_us)
-        move_starts(r->starts.p + n_before, m->count, ahead_us);
+        wire_move_starts(r->starts.p + n_before, m->count, ahead_us);
     r->payload_length += m->payload_length;
 }
 

@@ -672,6 +672,23 @@ static void a_rank_that_never_starts_is_named(void)
     end(&w);
 }
 
+/* Its heartbeats wait behind a large message, of which pieces come. */
+static void a_rank_of_which_something_comes_is_not_silent(void)
+{
+    struct world w;
+    start(&w, 2, 1);
+    for (w.now_us = 15000000; w.now_us < 300000000 && !w.over; w.now_us += 15000000) {
+        struct msg *beat = msg_heartbeat(1, 0);
+        manager_on_rank(w.manager, 0, beat, w.now_us);
+        manager_on_interchange(w.manager, beat, w.now_us);
+        msg_unref(beat);
+        manager_on_heard(w.manager, 1, w.now_us);
+        manager_on_tick(w.manager, w.now_us);
+    }
+    CHECK_EQUAL(outbox_count(&w.out, WIRE_STOP), 0);
+    end(&w);
+}
+
 static void a_silent_rank_ends_the_block(void)
 {
     struct world w;
@@ -827,6 +844,7 @@ int main(void)
     a_rank_that_is_late_is_left_out();
     a_block_of_more_ranks_than_register_holds_says_so();
     a_rank_that_never_starts_is_named();
+    a_rank_of_which_something_comes_is_not_silent();
     a_silent_rank_ends_the_block();
     a_rank_that_has_said_bye_hears_that_its_manager_lives_and_need_not_answer();
     without_the_interchange_the_block_ends();

@@ -36,7 +36,7 @@ static void add(struct outq *q, uint64_t *at, size_t n)
     struct bytes *bytes = bytes_adopt(piece->bytes, n, piece_free, piece);
     outq_add(q, bytes, piece->bytes, n);
     bytes_unref(bytes);
-    outq_check(q);
+    CHECK(!outq_check(q), "%s", outq_check(q));
 }
 
 static size_t take(int fd, uint64_t *at, size_t most)
@@ -70,7 +70,7 @@ static void a_queue_that_is_never_empty_keeps_only_what_has_not_left(void)
             add(&q, &added, sizes[(size_t)i++ % 9]);
         CHECK(outq_write(&q, pair[0]) == OUTQ_FULL, "all has left");
         take(pair[1], &taken, 150000);
-        outq_check(&q);
+        CHECK(!outq_check(&q), "%s", outq_check(&q));
         CHECK(alive <= q.length + most, "%llu bytes are kept for %llu that wait", (unsigned long long)alive,
               (unsigned long long)q.length);
         most_slices = q.capacity > most_slices ? q.capacity : most_slices;
