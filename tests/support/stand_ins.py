@@ -209,7 +209,7 @@ class Site:
     def lines(self) -> list[str]:
         """The command lines that the launcher was given, but for questions."""
         said = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in said if "--version" not in line and "--mpi=list" not in line]
+        return [line for line in said if not any(word in line for word in ("--version", "--mpi=list", "getattr"))]
 
 
 def site(name: str, directory: Path, patch: pytest.MonkeyPatch) -> Site:

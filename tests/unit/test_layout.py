@@ -112,6 +112,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
                 "launch.allocation",
                 "launch.binary",
                 "launch.launchers",
+                "launch.probe",
                 "pool.local_block",
             },
         ),

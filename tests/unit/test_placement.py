@@ -18,7 +18,7 @@ SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": f"{HERE},b,c,d"}
 
 
 def place(environment: dict[str, str], **options: Any) -> Placement:
-    given = dict.fromkeys(("ranks", "nodes", "hosts", "launch_cmd"))
+    given = dict.fromkeys(("ranks", "nodes", "max_workers", "hosts", "launch_cmd"))
     return find(**{**given, "mpi_launcher": "auto", **options}, environment=environment)
 
 
@@ -39,6 +39,10 @@ def test_in_a_job_whose_nodes_are_not_known_a_pool_is_on_this_host() -> None:
 def test_fewer_ranks_than_nodes_are_on_so_many_nodes() -> None:
     assert place(SLURM, ranks=1) == Placement(1, 1, (HERE,), named=True, scheduler="Slurm")
     assert place(SLURM, ranks=2) == Placement(2, 1, (HERE, "b"), named=True, scheduler="Slurm", beyond=True)
+
+
+def test_workers_are_on_as_many_nodes_as_can_share_them_evenly() -> None:
+    assert [place(SLURM, max_workers=n).n_nodes for n in (1, 2, 5, 6, 8)] == [1, 2, 1, 2, 4]
 
 
 def test_a_job_on_another_host_than_the_scripts_is_beyond_it() -> None:

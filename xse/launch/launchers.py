@@ -42,6 +42,7 @@ class Launcher:
     line: str
     hosts: str = ""  # "": it takes no list of hosts
     each_host: str = "{host}"  # one entry of {hosts}
+    exclusive: bool = False  # a second command on the same nodes waits until the first has ended
     root: str = ""  # more words for root
     since: tuple[tuple[int, int], str] | None = None  # words that it takes from this version on
     script: str = ""  # more words in a batch script, in the shell's language
@@ -205,6 +206,7 @@ LAUNCHERS: tuple[Launcher, ...] = (
     ),
     Launcher(
         name="flux",
+        exclusive=True,
         what="Flux' flux run",
         programs=("flux",),
         starts=("mpich", "openmpi"),
@@ -217,6 +219,7 @@ LAUNCHERS: tuple[Launcher, ...] = (
     ),
     Launcher(
         name="jsrun",
+        exclusive=True,
         what="LSF's jsrun",
         programs=("jsrun",),
         starts=("openmpi", "mpich"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -77,6 +78,17 @@ def start_timeout_of(ranks: int) -> float:
 def quoted(path: str) -> str:
     """An entry of ``--path``: bytes that are not plain, and ``:`` and ``%``, as %XX."""
     return "".join(chr(b) if 32 <= b < 127 and b not in b":%" else f"%{b:02X}" for b in os.fsencode(path))
+
+
+def accelerators_of(value: int | Sequence[str]) -> list[str]:
+    """available_accelerators= as names: of a number, 0, 1 and so on. Raises OptionError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return [str(i) for i in range(value)]
+    if isinstance(value, (str, int)) or not all(isinstance(name, str) and name and ";" not in name for name in value):
+        raise OptionError(
+            f"available_accelerators={value!r} must be a number, or a list of names like ['0', '1'] or ['0.0', '0.1']"
+        )
+    return list(value)
 
 
 def bytes_of(name: str, value: int | str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -65,6 +66,7 @@ def find(
     *,
     ranks: int | None,
     nodes: int | None,
+    max_workers: int | None,
     hosts: str | Iterable[str] | None,
     mpi_launcher: str,
     launch_cmd: str | None,
@@ -73,7 +75,8 @@ def find(
     """Where a pool with these options runs.
 
     Within a job it runs on all nodes of the job, with one rank on each; else on this host. ``hosts`` or ``nodes`` say
-    otherwise. With a ``launch_cmd`` they say what the user expects of it. Raises OptionError.
+    otherwise. Fewer nodes are used where ``ranks`` are fewer, or where all cannot have the same share of
+    ``max_workers``. With a ``launch_cmd`` they say what the user expects of it. Raises OptionError.
     """
     job = allocation.find(environment)
     scheduler = job.scheduler if job else None
@@ -91,8 +94,11 @@ def find(
         raise OptionError(f"nodes={nodes}, and {where} {len(known)}{mend}")
     if n_nodes > 1 and not known and not queued and not job:
         raise OptionError(f"nodes={nodes}, and this is no job that has nodes: give hosts=, or run in a job")
-    if nodes is None and hosts is None and ranks is not None and ranks < n_nodes:
-        n_nodes = ranks
+    if nodes is None and hosts is None:
+        if ranks is not None:
+            n_nodes = min(n_nodes, ranks)
+        elif max_workers is not None:  # as many nodes as can have the same number of workers
+            n_nodes = math.gcd(n_nodes, max_workers)
     chosen = known[:n_nodes]
     return Placement(
         n_nodes,

@@ -56,7 +56,7 @@ from xse.functions import payload, script
 from xse.launch import addresses, checks
 from xse.launch.checks import MOST_TIMEOUT_S
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys, new_server_keys
-from xse.launch.options import PoolOptions, bytes_of
+from xse.launch.options import PoolOptions, accelerators_of, bytes_of
 from xse.launch.scratch import make_scratch
 from xse.live.status import Status, status_of
 from xse.parsl import codec as parsl_codec
@@ -176,13 +176,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
         self.cores_per_worker = cores_per_worker
         self.mem_per_worker = mem_per_worker
         self.cpu_affinity = cpu_affinity
-        if isinstance(available_accelerators, int):
-            if available_accelerators < 0:
-                raise errors.OptionError(
-                    f"available_accelerators={available_accelerators} must be 0 or more, or a list of names"
-                )
-            available_accelerators = [str(i) for i in range(available_accelerators)]
-        self.available_accelerators = list(available_accelerators)
+        self.available_accelerators = accelerators_of(available_accelerators)
         self.drain_period = drain_period
         self.worker_logdir_root = worker_logdir_root
         self.workers_per_rank = workers_per_rank
@@ -262,12 +256,7 @@ class ExtremeScaleExecutor(BlockProviderExecutor, RepresentationMixin, UsageInfo
             )
         if isinstance(self.preload, str):
             raise errors.OptionError(f"preload must be a sequence of module names, not the text {self.preload!r}")
-        if self.cpu_affinity.startswith("list:"):
-            place.parse_list(self.cpu_affinity)
-        elif self.cpu_affinity not in place.STRATEGIES:
-            raise errors.OptionError(
-                f"cpu_affinity={self.cpu_affinity!r} is none of {', '.join(place.STRATEGIES)}, list:0-1:2-3"
-            )
+        place.check(self.cpu_affinity)
 
     # ---- life
 

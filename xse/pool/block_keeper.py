@@ -10,6 +10,7 @@ import base64
 import logging
 import os
 import shlex
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from xse.errors import BrokenPool, LaunchError, XseError
 from xse.functions.segments import VARIABLE
 from xse.launch.keys import BlockKeys, ServerKeys, new_block_keys
 from xse.launch.options import PoolOptions
+from xse.launch.placement import Placement
+from xse.launch.probe import unreachable
+from xse.pool.hosts import Hosts
 from xse.pool.local_block import LocalBlock
 from xse.wire import commands
 from xse.wire.messages import Status
@@ -30,6 +34,7 @@ logger = logging.getLogger(__name__)
 SHORT_LIFE_S = 10.0  # a block that was lost so soon after it was ready counts as a failed start
 MOST_FAILED_STARTS = 3  # in a row: then the pool is broken
 GONE_S = 5.0  # Open MPI's mpiexec takes two to end when a rank has failed, and crashes when it is told to meanwhile
+LOOK_S = 10.0  # a block of several hosts that has not come up: then its hosts are asked whether they answer
 RETRY_S = 1.0  # before a block that could not be started anew is tried again; then twice as long each time
 
 
@@ -37,7 +42,10 @@ RETRY_S = 1.0  # before a block that could not be started anew is tried again; t
 class Plan:
     """How a block of this pool is launched."""
 
-    command: Sequence[str]  # launcher and xse-pool, to which ``--connect FILE`` is added
+    command: Callable[[Placement], list[str]]  # launcher and xse-pool, to which ``--connect FILE`` is added
+    placement: Placement
+    asked_workers: int | None  # of all ranks together; None: as many as fit
+    probe: Callable[[str], list[str]] | None  # the launcher's words for one host; None: it cannot be asked
     directory: str  # for connect files
     run_id: str
     options: PoolOptions
@@ -65,6 +73,8 @@ class Keeper:
         self._ever_worked = False
         self._too_late: set[str] = set()  # blocks that were given up before they came up
         self.lost_ranks: list[str] = []  # why ranks have failed whose blocks went on without them
+        self._hosts = Hosts(plan.placement.hosts if plan.probe else ())
+        self._looking_later = False
         self._elsewhere = False  # a rank was seen on another host
         self.all_here = False  # every rank is on this host
 
@@ -81,6 +91,7 @@ class Keeper:
                 self._ever_up.add(event.block_id)
                 self._elsewhere = self._elsewhere or any(host != os.uname().nodename for host in event.hosts)
                 self.all_here = not self._elsewhere
+                self._compare(event)
             case commands.BlockReady():
                 self._ready_since[event.block_id] = time.monotonic()
                 self._ever_worked = True
@@ -112,12 +123,28 @@ class Keeper:
             else:
                 block.end(timeout if block_id in self._ever_up else 0.0)  # nobody has told one that never came up
 
+    def _compare(self, event: commands.BlockUp) -> None:
+        """A launcher may start fewer ranks than it was asked for, or all on one host, without a word."""
+        asked = self._plan.asked_workers
+        if self._hosts.left_out or len(self._ever_up) > 1:  # those who are missing have been told
+            return
+        told = self._plan.placement.shortfall(event.hosts, sum(event.n_workers), asked)
+        if told:
+            logger.warning("block_smaller block=%s reason=%r", event.block_id, told)
+
     def _launch(self) -> None:
+        """Launch a block on every host that answers and has none."""
         if self._over:
             return
+        placement = self._plan.placement
+        if self._plan.probe:
+            hosts = self._hosts.usable()
+            if not hosts:
+                return
+            placement = placement.on(hosts)
         block_id = str(len(self.blocks))
         connect = os.path.join(self._plan.directory, f"block-{block_id}.connect")
-        command = [*self._plan.command, "--connect", connect]
+        command = [*self._plan.command(placement), "--connect", connect]
         record = os.path.join(self._plan.directory, "environment")
         try:
             launch.write_record(record, launch.outside(os.environ))
@@ -127,7 +154,7 @@ class Keeper:
                 block=block_id,
                 endpoints=self._plan.endpoints(self._ports),
                 keys=self._new_keys(block_id),
-                options=replace(self._plan.options, environment=record),
+                options=replace(self._plan.options, environment=record, ranks=placement.n_ranks),
             )
             logger.info("block_launch block=%s command=%s", block_id, shlex.join(command))
             self.blocks[block_id] = LocalBlock(
@@ -139,8 +166,86 @@ class Keeper:
         except Exception as e:  # whatever it is: somebody waits for this block
             self.client.fail_all(LaunchError(f"the pool cannot be launched: {e}"))
             return
+        if self._plan.probe:
+            self._hosts.block_started(block_id, placement.hosts)
+            self.client.events.put_later(LOOK_S, lambda: self._look_at_slow(block_id))
         if self._plan.start_timeout is not None:
             self.client.events.put_later(self._plan.start_timeout, lambda: self._too_slow(block_id))
+
+    # ---- hosts that do not answer
+
+    def _look(self, hosts: Sequence[str], then: Callable[[], None]) -> None:
+        """Ask which of them answer, in a thread: it takes seconds."""
+        probe = self._plan.probe
+        assert probe
+
+        def ask() -> None:
+            found = unreachable(hosts, probe)
+            self.client.events.put(lambda: self._looked(hosts, found, then))
+
+        threading.Thread(target=ask, name="xse-hosts", daemon=True).start()
+
+    def _looked(self, hosts: Sequence[str], found: dict[str, str], then: Callable[[], None]) -> None:
+        if self._over:
+            return
+        lost, back = self._hosts.looked(hosts, found)
+        if lost:
+            reasons = "; ".join(f"{host}: {self._hosts.left_out[host]}" for host in lost)
+            logger.warning("hosts_left_out hosts=%s reason=%r", ",".join(lost), reasons)
+            self._look_later()
+        if back:
+            logger.warning("hosts_back hosts=%s", ",".join(back))
+        then()
+
+    def _look_later(self) -> None:
+        """Nothing tells that a host is back: those that were left out are asked now and then."""
+        seconds = self._hosts.look_again_s()
+        if seconds is not None and not self._looking_later:
+            self._looking_later = True
+            self.client.events.put_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        def then() -> None:
+            self._looking_later = False
+            self._launch()
+            self._look_later()
+
+        if not self._over:
+            self._look(list(self._hosts.left_out), then)
+
+    def _look_at_slow(self, block_id: str) -> None:
+        """A block that is long in coming: mpiexec may wait for a host that does not answer."""
+
+        def then() -> None:
+            silent = any(host in self._hosts.left_out for host in self._hosts.hosts_of(block_id))
+            if silent and block_id not in self._ever_up:
+                self.blocks[block_id].end(0.0)  # which _exited tells of
+
+        if not self._over and block_id not in self._ever_up and block_id not in self._gone:
+            self._look(self._hosts.hosts_of(block_id), then)
+
+    def _failed(self, block_id: str, reason: str, otherwise: Callable[[str], None]) -> None:
+        """A block was lost, or did not start. If hosts of it do not answer the pool goes on with the others."""
+        self._gone.add(block_id)
+        hosts = self._hosts.hosts_of(block_id)
+        self._hosts.block_over(block_id)
+        if not self._plan.probe:
+            otherwise(reason)
+            return
+
+        def then() -> None:
+            silent = [f"{host}: {self._hosts.left_out[host]}" for host in hosts if host in self._hosts.left_out]
+            if not silent:
+                otherwise(reason)
+            elif self._hosts.all_left_out():
+                otherwise("; ".join([reason, *silent]))
+            else:
+                self._launch()
+
+        if any(host in self._hosts.left_out for host in hosts):  # it was ended because of that
+            then()
+        else:
+            self._look(hosts, then)
 
     def _too_slow(self, block_id: str) -> None:
         """Its launcher still runs, and no pool has come: mpiexec may wait for ever for a host that does not answer."""
@@ -176,21 +281,25 @@ class Keeper:
 
     def _block_down(self, event: commands.BlockDown) -> None:
         """A block has said BYE, or was lost. One that worked is started anew; one that never did breaks the pool."""
-        self._gone.add(event.block_id)
         since = self._ready_since.pop(event.block_id, None)
         if event.exception:
+            self._gone.add(event.block_id)
             error = BrokenPool(f"the pool is broken: {event.reason}")
             _, error.__cause__ = load_result(Status.RAISED, base64.b64decode(event.exception))
             self.client.fail_all(error)
             return
         if since is None:
-            self._failed_start(event.reason)
+            self._failed(event.block_id, event.reason, self._failed_start)
             return
         logger.warning("block_lost block=%s lost_tasks=%d reason=%r", event.block_id, event.n_lost, event.reason)
         if time.monotonic() - since >= SHORT_LIFE_S:
             self._n_failed_starts = 0
-            self._launch()
-        elif not self._too_many_failures(event.reason):
+            self._failed(event.block_id, event.reason, lambda _: self._launch())
+        else:
+            self._failed(event.block_id, event.reason, self._short_life)
+
+    def _short_life(self, reason: str) -> None:
+        if not self._too_many_failures(reason):
             self._launch()
 
     def _exited(self, block_id: str, code: int) -> None:
@@ -205,9 +314,14 @@ class Keeper:
         if block_id not in status.ever_connected:
             tail = _reason(self.blocks[block_id].stderr_tail()) or "it wrote nothing to stderr"
             if block_id in self._too_late:
-                self._failed_start(f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}")
+                self._failed(
+                    block_id,
+                    f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}",
+                    self._failed_start,
+                )
             else:
-                self._failed_start(f"its launcher ended with exit code {code} before it came up: {tail}")
+                reason = f"its launcher ended with exit code {code} before it came up: {tail}"
+            self._failed(block_id, reason, self._failed_start)
 
 
 def _reason(tail: str) -> str:

@@ -20,6 +20,7 @@ from xse.errors import PayloadTooLarge, SerializationError
 from xse.functions import payload, segments
 from xse.functions.segments import Segments, make_directory
 from xse.launch import checks, endpoints_of
+from xse.launch.addresses import of_this_host
 from xse.launch.checks import named_options
 from xse.launch.keys import new_server_keys
 from xse.launch.scratch import make_scratch, make_shared
@@ -28,7 +29,7 @@ from xse.pool.block_keeper import Keeper, Plan
 from xse.pool.chunked_map import ChunkedMap, chunk_task
 from xse.pool.item_map import item_map
 from xse.pool.lifetime import Lifetime
-from xse.pool.options import Options, default_workers
+from xse.pool.options import Options
 from xse.wire import commands
 
 P = ParamSpec("P")
@@ -43,14 +44,17 @@ FOREIGN = "this pool belongs to the process that made it: make one in this proce
 class PoolExecutor(Executor):
     """Run functions in the workers of an MPI pool, started by mpiexec.
 
-    ``max_workers``: worker processes in all; by default the CPUs that this process may run on.
+    ``max_workers``: worker processes in all; by default the CPUs that this process may run on, of each node.
     ``initializer(*initargs)`` runs in each worker before its first task; if it raises, the pool is broken.
-    ``ranks``: MPI ranks that share the workers out evenly; one rank a node is best.
-    ``mpi_launcher``: ``auto`` or ``mpiexec`` (the one of the MPI that xse-pool was built with), or ``srun``.
+    ``nodes``, ``hosts``: how many nodes of the job, or the names of hosts (a list, or the path of a host file). By
+    default all nodes of the job that the script runs in; outside of a job this host alone.
+    ``ranks``: MPI ranks that share the workers out evenly; by default one for each node, which is best.
+    ``mpi_launcher``: ``auto`` (the mpiexec of the MPI that xse-pool was built with, else the launcher of the job),
+    ``mpiexec``, ``srun``, ``flux`` and others. ``mpi_launcher_args``: words to add to its line, a text or a list.
     ``launch_cmd``: words to put before ``xse-pool ...`` in place of a launcher of ours; a shell command.
-    ``address``: an address of this host at which blocks on other hosts reach it, encrypted. By default there is none,
-    and the pool comes by a unix socket.
-    ``run_dir``: with ``address``, a directory that all hosts of the pool see; by default ``~/.xse``.
+    ``address``: the address of this host at which blocks on other hosts reach it, encrypted; by default each of its
+    addresses is tried. Blocks on this host come by a unix socket.
+    ``run_dir``: with other hosts, a directory that all hosts of the pool see; by default ``~/.xse``.
     ``preload``: names of modules to import once for all workers. ``working_dir``: where tasks run.
     ``heartbeat_period``, ``heartbeat_threshold``: seconds. ``start_timeout``: seconds for the pool to come up; by
     default 120 and 0.1 for each rank, and without end with srun, which may stand in a queue.
@@ -61,6 +65,8 @@ class PoolExecutor(Executor):
     ``record``: where the record of this run goes (docs/guide/record.md): a file that does not exist, a directory, or
     True for the working directory. ``xse report`` and other commands read it, while the pool runs and after.
     ``memory_limit``: bytes, or a text like ``"2 GB"``, that each worker may have; beyond it a task meets MemoryError.
+    ``cpu_affinity``: the cores of each worker: ``none``, ``block``, ``block-reverse``, ``alternating``,
+    ``list:0-1:2-3``. ``available_accelerators``: of a node, a number or names, one for each worker.
     ``max_tasks_per_child``: tasks after which a worker is replaced by a new one; by default it never is.
 
     A future is cancelled only if its task has not started. A script that reaches its end waits for the tasks that it
@@ -76,7 +82,9 @@ class PoolExecutor(Executor):
         *,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
-        ranks: int = 1,
+        ranks: int | None = None,
+        nodes: int | None = None,
+        hosts: str | Sequence[str] | None = None,
         mpi_launcher: str = "auto",
         mpi_launcher_args: str | Sequence[str] | None = None,
         launch_cmd: str | None = None,
@@ -94,13 +102,13 @@ class PoolExecutor(Executor):
         memory_limit: int | str | None = None,
         max_tasks_per_child: int | None = None,
         record: str | os.PathLike[str] | bool | None = None,
+        cpu_affinity: str = "none",
+        available_accelerators: int | Sequence[str] = (),
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        if max_workers is None:
-            given["max_workers"] = default_workers(ranks)
         options = Options(**given)
         self.record = options.record_path or None  #: The path of the record of this run, or None.
-        self._max_workers = options.max_workers  # under the name that libraries look for
+        self._max_workers = options.n_workers  # under the name that libraries look for
         self._functions = payload.Functions()
         self._shut = False
         with contextlib.ExitStack() as undo:
@@ -308,26 +316,30 @@ def _start(
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
         return directory
 
-    address = options.address
-    keys = new_server_keys() if address else None
+    beyond = options.beyond
+    addresses = [options.address] if options.address else of_this_host() if beyond else []
+    keys = new_server_keys() if beyond else None
     scratch = made(make_scratch())
     # Pools of other hosts must see their connect file.
-    shared = made(make_shared(options.run_dir)) if address else scratch
-    # With an address bytes may leave the host, and all that the pool is sent is encrypted.
-    in_memory = None if address else make_directory()
+    shared = made(make_shared(options.run_dir)) if beyond else scratch
+    # With other hosts bytes may leave the host, and all that the pool is sent is encrypted.
+    in_memory = None if beyond else make_directory()
     if in_memory:
         made(in_memory)
     directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
     pool_options = options.pool_options(log_dir=shared)
     plan = Plan(
         command=options.command,
+        placement=options.placement,
+        asked_workers=options.max_workers,
+        probe=options.probe(),
         directory=shared,
         run_id=options.run_id,
         options=pool_options,
-        endpoints=partial(endpoints, scratch, [address] if address else []),
+        endpoints=partial(endpoints, scratch, addresses),
         keys=keys,
         segments=in_memory,
-        local=not address,
+        local=not beyond,
         start_timeout=options.start_timeout_s(),
     )
     keeper = Keeper(plan)
@@ -342,7 +354,7 @@ def _start(
             heartbeat_threshold_s=options.heartbeat_threshold,
             server_key=keys.server_key if keys else "",
             server_secret=keys.server_secret if keys else "",
-            addresses=[address] if address else [],
+            addresses=addresses,
             port_range=list(options.port_range),
             setup=base64.b64encode(options.setup).decode(),
             log_dir=pool_options.log_dir,

@@ -27,6 +27,14 @@ def cores_of(strategy: str, available: Sequence[int], index: int, n: int) -> lis
     raise ValueError(f"cpu_affinity={strategy!r} is none of {', '.join(STRATEGIES)}, list:0-1:2-3")
 
 
+def check(strategy: str) -> None:
+    """Raises ValueError for a text that is no strategy."""
+    if strategy.startswith("list:"):
+        parse_list(strategy)
+    elif strategy not in STRATEGIES:
+        raise ValueError(f"cpu_affinity={strategy!r} is none of {', '.join(STRATEGIES)}, list:0-1:2-3")
+
+
 def parse_list(strategy: str) -> list[list[int]]:
     """``list:0,1:2-3`` as [[0, 1], [2, 3]]: cores of the first worker, of the second. Raises ValueError."""
     return [_cores(entry, strategy) for entry in strategy.split(":")[1:]]
