@@ -1,4 +1,4 @@
-"""What the documents promise to show is there: tests by name, arguments by name."""
+"""What the documents name exists: tests, arguments, files and functions."""
 
 from __future__ import annotations
 
@@ -76,3 +76,18 @@ def test_options_md_has_every_argument_and_no_other(executor: type) -> None:
 def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\((?![a-z]+:|#)([^)#]+)", document.read_text())
     assert [t for t in targets if not (document.parent / t).exists()] == []
+
+
+def test_what_architecture_says_where_to_find_is_there() -> None:
+    text = (ROOT / "docs" / "developers" / "architecture.md").read_text()
+    table = text.partition("## Where to find")[2].partition("\n## ")[0]
+    sources = [p for folder in ("xse", "csrc") for p in (ROOT / folder).rglob("*.[pch]*")]
+    code = "\n".join(path.read_text() for path in sources if path.suffix in (".py", ".c", ".h"))
+    words = re.findall(r"`([^`]+)`", table)
+    assert len(words) > 20
+    for word in words:
+        if "/" in word:
+            assert (ROOT / word).exists(), word
+        else:
+            for name in word.split("."):
+                assert re.search(rf"\b{name}\b", code), word

@@ -225,7 +225,7 @@ def test_the_pools_own_mpiexec_is_taken_before_the_launcher_of_the_job(
 
 
 def test_an_unknown_launcher_and_a_missing_one_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LaunchError, match="there are auto, mpiexec, ibrun, ccc_mprun, srun, flux, jsrun, aprun"):
+    with pytest.raises(LaunchError, match=f"there are {', '.join(launch.NAMES)}"):
         launch.launcher("tractor", MPICH, launch.Layout())
     monkeypatch.setattr(launchers.shutil, "which", lambda name: None)
     with pytest.raises(LaunchError, match="no srun on PATH"):
