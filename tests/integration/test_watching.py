@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,10 @@ from tests.support.tasks import wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
 from xse import OptionError, PoolExecutor
+from xse.cli import dashboard
 from xse.cli import xse as cli
 from xse.errors import RunStopped
+from xse.live.status import status_by_record
 from xse.record import open_record
 from xse.wire.messages import Status
 
@@ -126,6 +132,39 @@ def test_a_record_that_cannot_be_is_refused_before_anything_starts(place: Path, 
     (place / "there.xse").touch()
     with pytest.raises((OptionError, TypeError), match=text):
         PoolExecutor(1, record=record)  # type: ignore[arg-type]
+
+
+def test_the_record_of_a_run_whose_interchange_was_killed_is_read_to_its_last_second(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PoolExecutor(1, record="run.xse") as pool:
+        assert list(pool.map(sample.double, range(100))) == [2 * i for i in range(100)]
+        eventually(lambda: "100 done" in str(status_by_record(open_record("run.xse"))), "the record has them")
+        pid = pool._client.interchange_pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: pool._client.broken is not None, "it is noticed")
+    record = open_record("run.xse")
+    assert sum(task.outcome == Status.VALUE for task in record.tasks()) == 100
+    assert not record.ended
+    assert "broken off" in said(capsys, "status", "run.xse")
+
+
+def test_a_dashboard_shows_the_page_to_those_who_have_its_token(place: Path) -> None:
+    pytest.importorskip("plotly")
+    with PoolExecutor(1, record="run.xse") as pool:
+        assert pool.submit(sample.double, 1).result() == 2
+    with dashboard.server(dashboard.Pages("run.xse"), "secret") as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{http.server_address[1]}/"
+        with urllib.request.urlopen(f"{address}?token=secret") as answer:
+            page = answer.read().decode()
+        assert "1</b>tasks ended" in page
+        assert "http-equiv=refresh" in page
+        for wrong in ("", "?token=", "?token=secre"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(address + wrong)
+        http.shutdown()
 
 
 def test_a_map_with_a_bar_gives_the_same_results_and_shows_nothing_without_a_terminal(

@@ -16,7 +16,8 @@ from xse.report.page import NoCharts, page
 from xse.report.summary import Summary
 
 
-def _record(name: str | None) -> Record:
+def record_of(name: str | None) -> Record:
+    """The record of the run that a user means. Raises NoRun, RecordError or OSError."""
     run = find(name)
     if not run.record:
         raise NoRun(f"run {run.id} has no record: give the executor record=...")
@@ -33,7 +34,7 @@ def report(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     def command() -> int:
-        record = _record(options.run)
+        record = record_of(options.run)
         summary = Summary(record)
         if options.json:
             print(json.dumps(summary.as_dict(), indent=2))
@@ -64,7 +65,7 @@ def trace(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     def command() -> int:
-        n = traces.write(_record(options.run), options.output)
+        n = traces.write(record_of(options.run), options.output)
         print(f"{options.output}: {n:,} events. Open it at https://ui.perfetto.dev")
         return 0
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from xse.cli import doctor, report, runs
+from xse.cli import dashboard, doctor, report, runs
 from xse.version import VERSION
 
 #: Each takes its arguments and returns an exit code.
@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "top": (runs.top, "how a run is, again and again"),
     "explain": (runs.explain_task, "where a task is, and why it waits"),
     "report": (report.report, "a page about a run: charts, slowest tasks, failures"),
+    "dashboard": (dashboard.main, "the page of a run in a browser, while the run goes on"),
     "trace": (report.trace, "a run as a trace for ui.perfetto.dev"),
     "logs": (runs.logs, "what a run has logged"),
     "stop": (runs.stop, "end a run in order"),
