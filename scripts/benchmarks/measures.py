@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from . import memory
 from .peers import WORKERS
@@ -143,6 +142,20 @@ def queue(bench: Bench, size: float) -> Figures:
     return {"B/task": (after - before) / n}
 
 
+def kinds(bench: Bench, size: float, functions: dict[str, Callable[[int], int]]) -> Figures:
+    """Wall time of a task by the kind of what is submitted, as ``map`` with ``chunksize=1`` does it. Each kind returns
+    its argument and 1."""
+    n = max(200, round(4_000 * size))
+    figures = {}
+    for name, fn in functions.items():
+        check([f.result() for f in [bench.submit(fn, i) for i in range(200)]], range(1, 201))
+        begin = time.perf_counter()
+        values = [f.result() for f in [bench.submit(fn, i) for i in range(n)]]
+        figures[f"{name}, µs"] = (time.perf_counter() - begin) / n * 1e6
+        check(values, range(1, n + 1))
+    return figures
+
+
 def workers(bench: Bench, size: float) -> Figures:
     """What 32 workers cost that have Python and nothing else."""
     del size
@@ -160,7 +173,7 @@ def at_scale(experiment: Experiment, size: float) -> Figures:
     return experiment(size)
 
 
-MEASURES: dict[str, Callable[[Any, float], Figures]] = {
+MEASURES: dict[str, Callable[..., Figures]] = {
     measure.__name__: measure
     for measure in (
         start,
@@ -173,6 +186,7 @@ MEASURES: dict[str, Callable[[Any, float], Figures]] = {
         large,
         idle,
         queue,
+        kinds,
         workers,
         workers_numpy,
         at_scale,

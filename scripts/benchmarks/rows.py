@@ -56,6 +56,18 @@ class Row:
         return tuple(peer for peer in self.peers if peer in named)
 
 
+#: Of row 15; ``one.py`` has what they name.
+KINDS = (
+    "function of the script",
+    "function of a module",
+    "partial",
+    "bound method",
+    "callable instance",
+    "reads an array of 1.2 MB",
+    "reads a dict of 20,000",
+    "reads an instance",
+)
+
 ROWS = (
     Row(
         "1",
@@ -209,6 +221,13 @@ ROWS = (
         (RECORDER,),
         must=(Goal(RECORDER, "µs CPU/task", 0.4, at_most=True), Goal(RECORDER, "B/task", 48, at_most=True)),
         dream=(Goal(RECORDER, "µs CPU/task", 0.2, at_most=True), Goal(RECORDER, "B/task", 24, at_most=True)),
+        "15",
+        "what `submit` is given: wall time a task, by kind",
+        "kinds",
+        tuple(f"{kind}, µs" for kind in KINDS),
+        (POOL, PROCESSES),
+        must=tuple(Goal(POOL, f"{kind}, µs", 1.0, PROCESSES, at_most=True) for kind in KINDS),
+        dream=tuple(Goal(POOL, f"{kind}, µs", 0.5, PROCESSES, at_most=True) for kind in KINDS),
     ),
     Row(
         "workers",

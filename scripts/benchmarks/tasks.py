@@ -10,6 +10,10 @@ def double(n: int) -> int:
     return n + n
 
 
+def next_number(n: int) -> int:
+    return n + 1
+
+
 def same(data: bytes) -> bytes:
     return data
 

@@ -82,6 +82,8 @@ class Pickler(pickle.Pickler):
             reducer = _reducers[type(obj)]
         except KeyError:
             reducer = _choose(type(obj))
+        except TypeError:  # a type that has no hash
+            reducer = _reducer_of(type(obj))
         return NotImplemented if reducer is None else reducer(self, obj)
 
     # ---- references

@@ -25,7 +25,7 @@ from typing import Any
 
 _PREFIX = uuid.uuid4().hex[:16]  # of the tokens of this process
 _numbers = itertools.count()
-_tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()  # of functions and classes
+_tokens: dict[int, tuple[str, weakref.ref[Any]]] = {}  # of functions and classes, by identity: some have no hash
 _made: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()  # by token
 _ours: set[str] = set()  # tokens of classes that were defined in this process: what comes back changes nothing
 
@@ -34,21 +34,34 @@ EMPTY = "xse: an empty cell"  # in place of a cell's content
 
 def token_of(obj: Any) -> str:
     """The token of a function or class of this process."""
-    token = _tokens.get(obj)
-    if token is None:
-        token = _tokens[obj] = f"{_PREFIX}{next(_numbers):x}"
-        _made[token] = obj
+    token = known_token(obj)
+    if not token:
+        token = f"{_PREFIX}{next(_numbers):x}"
+        remember(token, obj)
         if isinstance(obj, type):
             _ours.add(token)
             weakref.finalize(obj, _ours.discard, token).atexit = False
     return token
 
 
+def known_token(obj: Any) -> str:
+    """The token that a function or class has already, or an empty text."""
+    token, reference = _tokens.get(id(obj), ("", None))
+    return token if reference is not None and reference() is obj else ""
+
+
 def remember(token: str, obj: Any) -> Any:
     """This is the object of the token from now on."""
-    _tokens[obj] = token
+    key = id(obj)
+    _tokens[key] = token, weakref.ref(obj, lambda gone: _forget_token(key, gone))
     _made[token] = obj
     return obj
+
+
+def _forget_token(key: int, gone: weakref.ref[Any]) -> None:
+    known = _tokens.get(key)
+    if known is not None and known[1] is gone:
+        _tokens.pop(key, None)
 
 
 def forget(token: str) -> None:
@@ -148,15 +161,17 @@ def _without_hooks(bases: tuple[type, ...]) -> list[tuple[type, Any]]:
 
 def set_class(cls: type, state: dict[str, Any]) -> None:
     """Give a class its attributes; those that it was given before, and that are not among them, go."""
-    token = _tokens.get(cls, "")
+    token = known_token(cls)
     if token in _ours:
         return
     attributes: dict[str, Any] = state["attributes"]
-    given: set[str] = _given.get(cls, set())
+    given = _given.get(token, set())
     for name in given - attributes.keys():
         if name in vars(cls):
             type.__delattr__(cls, name)
-    _given[cls] = set(attributes)
+    _given[token] = set(attributes)
+    if not given:
+        weakref.finalize(cls, _given.pop, token, None).atexit = False
     for name, member_state in state["members"] or ():
         vars(cls)["_member_map_"][name].__dict__.update(member_state)
     for name, value in attributes.items():
@@ -169,14 +184,14 @@ def set_class(cls: type, state: dict[str, Any]) -> None:
         _tell_library(cls)
 
 
-_given: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
+_given: dict[str, set[str]] = {}  # attributes of a class, by its token
 
 
 def _tell_library(cls: type) -> None:
     """A base that the worker has imported keeps a register of its own, perhaps."""
     for base in cls.__mro__[1:]:
         if "__init_subclass__" in vars(base):
-            if base.__module__.partition(".")[0] in sys.stdlib_module_names or _tokens.get(base) is not None:
+            if base.__module__.partition(".")[0] in sys.stdlib_module_names or known_token(base):
                 return
             try:
                 super(cls, cls).__init_subclass__()  # type: ignore[arg-type]
