@@ -221,6 +221,8 @@ ROWS = (
         (RECORDER,),
         must=(Goal(RECORDER, "µs CPU/task", 0.4, at_most=True), Goal(RECORDER, "B/task", 48, at_most=True)),
         dream=(Goal(RECORDER, "µs CPU/task", 0.2, at_most=True), Goal(RECORDER, "B/task", 24, at_most=True)),
+    ),
+    Row(
         "15",
         "what `submit` is given: wall time a task, by kind",
         "kinds",

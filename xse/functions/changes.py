@@ -11,8 +11,7 @@ import abc
 import pickle
 import sys
 import types
-from collections.abc import Iterable, Mapping
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping
 from operator import is_
 from typing import Any
 
@@ -30,7 +29,21 @@ _STILL = (types.ModuleType, types.BuiltinFunctionType, types.MemberDescriptorTyp
 class Changes:
     """Watches what was written. ``merge`` makes one of several, which looks at each thing once."""
 
-    __slots__ = ("_bases", "_cells", "_functions", "_mappings", "_names", "_registrations", "_root", "_small", "_state")
+    __slots__ = (
+        "_bases",
+        "_bindings",
+        "_cells",
+        "_codes",
+        "_empty",
+        "_functions",
+        "_mappings",
+        "_names",
+        "_registrations",
+        "_rest",
+        "_root",
+        "_small",
+        "_state",
+    )
 
     def __init__(self) -> None:
         self._names: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}  # in a namespace: names and objects
@@ -42,18 +55,28 @@ class Changes:
         self._root: tuple[Any, Any, Any, list[Any]] | None = None  # of a function without a name, which is not held
         self._registrations: object = None  # abc's counter of them; None: no ABC is among the classes
         self._state = b""
+        self._empty: list[Mapping[str, Any]] = []  # namespaces of functions that had nothing in them
+        # The same as above, as ``unchanged`` reads it:
+        self._bindings: list[tuple[Callable[..., Any], str, Any]] = []
+        self._codes: list[tuple[types.FunctionType, Any, Any, Any]] = []
+        self._rest = False
 
     def unchanged(self, root: Any = None) -> bool:
         """Would it be written as it was? ``root``: what ``add_unnamed`` was given. Raises whatever the pickle of
         something small raises now."""
         if self._root is not None and not _is_same_root(root, self._root):
             return False
-        for namespace, names in self._names.values():
-            if not all(map(is_, map(namespace.get, names, repeat(MISSING)), names.values())):
+        for get, name, value in self._bindings:
+            if get(name, MISSING) is not value:
                 return False
-        for fn, code, defaults, named in self._functions.values():
+        for fn, code, defaults, named in self._codes:
             if fn.__code__ is not code or fn.__defaults__ is not defaults or fn.__kwdefaults__ is not named:
                 return False
+        if any(self._empty):
+            return False
+        return not self._rest or self._rest_is_unchanged()
+
+    def _rest_is_unchanged(self) -> bool:
         for cell, value in self._cells.values():
             if content_of(cell, MISSING) is not value:
                 return False
@@ -92,6 +115,11 @@ class Changes:
         """All is noted."""
         if self._small:
             self._state = _pickled(list(self._small.values()))
+        for namespace, names in self._names.values():
+            self._bindings += [(namespace.get, name, value) for name, value in names.items()]
+        self._codes = list(self._functions.values())
+        others = (self._cells, self._mappings, self._bases, self._small)
+        self._rest = any(others) or self._registrations is not None
         return self
 
     @classmethod
@@ -104,6 +132,7 @@ class Changes:
             merged._cells |= one._cells
             merged._mappings |= one._mappings
             merged._bases |= one._bases
+            merged._empty += one._empty
             merged._small |= one._small
             merged._registrations = merged._registrations or one._registrations
         return merged.done()
@@ -163,6 +192,9 @@ class Changes:
     def _mapping(
         self, key: int, mapping: Mapping[str, Any], inside: Mapping[str, Any], seen: set[int], own: str = ""
     ) -> None:
+        if not mapping and not own:
+            self._empty.append(mapping)
+            return
         self._mappings[key] = (mapping, list(mapping), list(mapping.values()))
         for value in inside.values():
             is_own = isinstance(value, types.FunctionType) and value.__qualname__.startswith(own)

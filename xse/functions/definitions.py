@@ -261,7 +261,7 @@ def _absent(key: Key) -> Definition:
     """A name that code looks up, and that the script has not bound, or not any more."""
     changes = Changes()
     changes.name(vars(sys.modules[key[0]]), key[1])
-    definition = Definition(key, b"", b"", changes)
+    definition = Definition(key, b"", b"", changes.done())
     definition.seal()
     return definition
 

@@ -218,6 +218,13 @@ class _Entry:
         self.function: Function | None = None
         self.variants: dict[Any, tuple[Changes, Function]] = {}  # by what arguments need beside that
 
+    def is_of(self, fn: Callable[..., Any]) -> bool:
+        """Is it this function's, which it refers to weakly?"""
+        return type(self.held) is weakref.ref and self.held() is fn
+
+
+_new_tuple = tuple.__new__  # a NamedTuple's own costs twice as much
+
 
 class Functions:
     """Writes tasks. Functions are kept from one submit to the next while they would come out the same.
@@ -244,9 +251,21 @@ class Functions:
     ) -> Task:
         """One call, as it is now. ``segments``: for what is large, if all workers see them. Raises SerializationError
         or PayloadTooLarge."""
-        entry = self._entry(fn)
+        if sys.path != self._path:
+            self._take_path()
+        entry = self._kept.get(id(fn))
+        try:
+            if entry is None or (entry.held is not fn and not entry.is_of(fn)) or not entry.changes.unchanged(fn):
+                entry = self._renewed(fn)
+        except SerializationError:
+            raise
+        except Exception:  # something small has no pickle any more: whoever writes it will say so
+            entry = self._renewed(fn)
         if not kwargs and _SMALL.issuperset(map(type, args)) and entry.loader is not None:
-            return Task(self._function(entry, (), segments), pickle.dumps((args, kwargs), PROTOCOL), None)
+            function = entry.function
+            if function is None or (segments is not None and function.could_be_kept):
+                function = self._function(entry, (), segments)
+            return _new_tuple(Task, (function, pickle.dumps((args, kwargs), PROTOCOL), None))
         parts = (args, kwargs) if entry.loader is not None else (args, kwargs, fn)
         needs: dict[Key, None] = {}
         bulk = bulk_of((*args, *kwargs.values()) if kwargs else args)
@@ -283,18 +302,8 @@ class Functions:
 
     # ----
 
-    def _entry(self, fn: Callable[..., Any]) -> _Entry:
-        if sys.path != self._path:
-            self._take_path()
-        kept = self._kept.get(id(fn))
-        if kept is not None:
-            held = kept.held
-            if (held() if type(held) is weakref.ref else held) is fn:
-                try:
-                    if kept.changes.unchanged(fn):
-                        return kept
-                except Exception:  # something small has no pickle any more: whoever writes it will say so
-                    pass
+    def _renewed(self, fn: Callable[..., Any]) -> _Entry:
+        """The function as it is now."""
         if not _is_kept(fn):
             return self._carried(name_of(fn))
         try:
