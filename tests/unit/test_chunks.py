@@ -58,7 +58,7 @@ class Workers:
         if self.closed:
             raise self.closed
 
-    def check_wait(self) -> None:
+    def check_wait(self, future: Future[Any]) -> None:
         raise AssertionError("waited for a future, where the workers are played by the same thread")
 
     def cancel(self, future: Future[Any], *, kill: bool, wait: bool) -> bool:

@@ -18,7 +18,7 @@ from xse.wire.messages import Status
 class Owner:
     load = staticmethod(load_result)
 
-    def check_wait(self) -> None:
+    def check_wait(self, future: Future[Any]) -> None:
         pass
 
     def cancel(self, future: Future[Any], *, kill: bool, wait: bool) -> bool:

@@ -70,6 +70,10 @@ _REFERENCE, _REFERS = Reference.BEGINNING, len(Reference.BEGINNING)
 _VALUE, _RAISED = int(wire.Status.VALUE), int(wire.Status.RAISED)  # these two: the task's own
 
 
+class Reply(Future[commands.Reply]):
+    """What the interchange answers to a request."""
+
+
 class Client:
     """Starts an interchange process and speaks with it.
 
@@ -94,7 +98,7 @@ class Client:
         self._cancels: deque[tuple[int, bool]] = deque()  # ids, and whether to kill
         self._ids = itertools.count(1)
         self._last_id = 0
-        self._requests: dict[int, Future[commands.Reply]] = {}
+        self._requests: dict[int, Reply] = {}
         self._request_numbers = itertools.count(1)
         self._empty_bells: deque[LockType] = deque()  # of those who wait until no future is open
         self._named: set[bytes] = set()  # digests of functions whose names the interchange knows
@@ -264,14 +268,15 @@ class Client:
         """Why nothing can run, or None."""
         return self._broken
 
-    def check_wait(self) -> None:
+    def check_wait(self, future: Future[Any]) -> None:
         """Raises RuntimeError where a wait for a future could never end: in a forked child, and in our own threads."""
         if os.getpid() != self._pid:
             raise RuntimeError(
                 "this future belongs to the process that submitted it, and not to a child that was forked from it: wait"
                 " there, or submit in the child to an executor of its own"
             )
-        if (self._io and self._io.is_current()) or self.events.is_current():
+        events = self.events.is_current() and not isinstance(future, Reply)  # replies need the io thread alone
+        if events or (self._io and self._io.is_current()):
             raise RuntimeError("a future was waited for in __del__, in a thread on which the future itself depends")
 
     def in_own_thread(self) -> bool:
@@ -378,7 +383,7 @@ class Client:
         """Ask the interchange; the future fails with InterchangeLost when it is gone."""
         assert self._io
         number = next(self._request_numbers)
-        reply: Future[commands.Reply] = Future(number, self)
+        reply = Reply(number, self)
         self._requests[number] = reply
         self._io.order(partial(self._send_request, number, request))
         if self._io.over or isinstance(self._broken, errors.InterchangeLost):

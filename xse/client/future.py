@@ -40,8 +40,8 @@ class Owner(Protocol):
     def load(self) -> Callable[[int, Any], tuple[Any, BaseException | None]]:
         """Unpickles what has come, VALUE or RAISED."""
 
-    def check_wait(self) -> None:
-        """Raises RuntimeError in a thread, or a process, where a wait could never end."""
+    def check_wait(self, future: Future[Any]) -> None:
+        """Raises RuntimeError in a thread, or a process, where a wait for it could never end."""
 
     def cancel(self, future: Future[Any], *, kill: bool, wait: bool) -> bool: ...
 
@@ -248,7 +248,7 @@ class Future(StandardFuture[T]):
         bells.append(bell)
         try:
             if not is_over():
-                self._owner.check_wait()
+                self._owner.check_wait(self)
                 bell.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX)))
         finally:
             with contextlib.suppress(ValueError):  # it was rung
