@@ -22,6 +22,8 @@ struct zygote {
     int fd;
     struct zygote_event events[FAKE_EVENTS];
     int n_events;
+    bool dead; /* after the events that there are */
+    uint32_t n_refused; /* so many workers are not forked */
     struct process {
         int socket; /* -1: there is no process */
         struct worker_page *page;
@@ -32,6 +34,7 @@ static inline void fake_zygote_begin(struct zygote *z)
 {
     z->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     z->n_events = 0;
+    z->dead = false;
     assert(z->fd >= 0);
     for (uint32_t i = 0; i < FAKE_WORKERS; i++)
         z->processes[i] = (struct process){.socket = -1};
@@ -86,7 +89,7 @@ int zygote_next(struct zygote *z, struct zygote_event *event)
     if (!z->n_events) {
         if (eventfd_read(z->fd, &n))
             assert(errno == EAGAIN);
-        return 0;
+        return z->dead ? -1 : 0;
     }
     *event = z->events[0];
     z->n_events--;
@@ -105,6 +108,11 @@ void zygote_fork_worker(struct zygote *z, const struct zygote_worker *worker, co
 {
     struct process *p = &z->processes[worker->worker];
     assert(worker->worker < FAKE_WORKERS && p->socket < 0);
+    if (z->n_refused) {
+        z->n_refused--;
+        fake_zygote_tell(z, ZYGOTE_NOT_FORKED, worker->worker, 0);
+        return;
+    }
     p->socket = fcntl(fds->socket, F_DUPFD_CLOEXEC, 0);
     p->page = mmap(NULL, sizeof *p->page, PROT_READ | PROT_WRITE, MAP_SHARED, fds->page, 0);
     assert(p->socket >= 0 && p->page != MAP_FAILED);

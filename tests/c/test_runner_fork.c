@@ -16,7 +16,8 @@ struct world {
     struct runner *runner;
     struct task_table *table;
     struct task_queue given; /* all to worker 0 */
-    int n_ready, n_setup_raised, n_results, n_gone;
+    int n_ready, n_setup_raised, n_results, n_gone, n_failed;
+    int n_results_at_failure;
     uint64_t last_length;
     void (*const *steps)(struct world *w);
     int n_quiet;
@@ -47,6 +48,14 @@ static void on_gone(void *arg, uint32_t worker, const struct wire_failure *failu
 {
     ((struct world *)arg)->n_gone++;
     (void)worker, (void)failure;
+}
+
+static void on_failed(void *arg, const char *reason)
+{
+    struct world *w = arg;
+    w->n_failed++;
+    w->n_results_at_failure = w->n_results;
+    (void)reason;
 }
 
 /* A step a turn, whose sockets are read in the same turn; what follows from the last has some turns more. */
@@ -82,6 +91,7 @@ static void run(struct world *w, void (*const *steps)(struct world *w))
                                                .setup_raised = on_setup_raised,
                                                .result = on_result,
                                                .worker_gone = on_gone,
+                                               .failed = on_failed,
                                                .arg = w};
     struct loop_source source = {.turn = turn, .flush = end_turn, .arg = w};
     loop_add_source(w->loop, &source);
@@ -169,6 +179,24 @@ static void rests_no_time(struct world *w)
     w->runner->ops->rest(w->runner, 0);
 }
 
+/* It takes all workers with it. */
+static void the_zygote_dies(struct world *w)
+{
+    w->zygote.dead = true;
+    eventfd_write(w->zygote.fd, 1);
+}
+
+static void the_zygote_can_fork_no_more(struct world *w)
+{
+    w->zygote.n_refused = 1;
+    fake_zygote_die(&w->zygote, 0, 9);
+}
+
+static void is_started(struct world *w)
+{
+    w->runner->ops->start_worker(w->runner, 0);
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------------------ */
 
 static void a_worker_answers_what_it_was_given(void)
@@ -244,9 +272,30 @@ static void nobody_rests_while_large_results_come(void)
     CHECK_EQUAL(w.n_results, 2);
 }
 
+static void what_workers_answered_before_their_zygote_died_is_read(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, is_given_a_task, begins, rests_long, answers_little,
+                                              the_zygote_dies, NULL});
+    CHECK_EQUAL(w.n_failed, 1);
+    CHECK_EQUAL(w.n_results_at_failure, 1);
+}
+
+static void a_worker_that_cannot_be_forked_is_gone_and_can_be_started_again(void)
+{
+    struct world w;
+    run(&w, (void (*const[])(struct world *)){says_ready, the_zygote_can_fork_no_more, is_started, is_started,
+                                              says_ready, NULL});
+    CHECK_EQUAL(w.n_gone, 2);
+    CHECK_EQUAL(w.n_ready, 2);
+    CHECK_EQUAL(w.n_failed, 0);
+}
+
 int main(void)
 {
     quiet();
+    what_workers_answered_before_their_zygote_died_is_read();
+    a_worker_that_cannot_be_forked_is_gone_and_can_be_started_again();
     results_gather_unseen_until_a_rest_is_over();
     nobody_rests_while_large_results_come();
     a_worker_answers_what_it_was_given();
