@@ -265,17 +265,16 @@ static void manager_register(struct manager *manager)
     struct buf nodes = {0};
     uint32_t n = manager->settings.n_ranks - manager->n_lost, n_nodes = manager_put_nodes(manager, &nodes);
     buf_free(&nodes);
-    if (n_nodes < n) {
-        char reason[300];
-        snprintf(reason, sizeof reason,
-                 "%u ranks are too many for one block, whose REGISTER holds %u of them: start several smaller blocks "
-                 "(fewer nodes_per_block, more blocks)",
-                 n, n_nodes);
-        manager_begin_end(manager, WIRE_FAILED, reason, 0);
-        return;
-    }
     manager->state = REGISTERING;
     manager_send_register(manager);
+    if (n_nodes == n)
+        return;
+    char reason[300];
+    snprintf(reason, sizeof reason,
+             "%u ranks are too many for one block, whose REGISTER holds %u of them: start several smaller blocks "
+             "(fewer nodes_per_block, more blocks)",
+             n, n_nodes);
+    manager_begin_end(manager, WIRE_FAILED, reason, 0);
 }
 
 /* Of each rank it is known now that it stands, or that it is lost. */
