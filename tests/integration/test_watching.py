@@ -199,6 +199,15 @@ def test_an_option_that_there_is_not_is_answered_with_the_most_similar(options: 
         PoolExecutor(**options)
 
 
+def test_a_pool_that_ends_says_in_one_line_what_it_did(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with PoolExecutor(1, summary=True) as pool:
+        assert list(pool.map(sample.double, range(20))) == [2 * i for i in range(20)]
+        assert pool.submit(sample.reciprocal, 0).exception()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("xse: 21 tasks, 0.00 worker-hours, ")
+    assert line.endswith(" in tasks, 1 failed or lost, 0 cancelled")
+
+
 def test_a_pool_without_a_record_writes_none(place: Path) -> None:
     with PoolExecutor(1) as pool:
         assert pool.submit(sample.double, 1).result() == 2

@@ -99,6 +99,7 @@ class Block:
     held: bool = False
     draining: bool = False
     ever_ready: bool = False
+    ready_since: float = 0.0  # when it had its first worker
     stopping: bool = False
 
     @property
@@ -148,6 +149,8 @@ class Core:
         self._n_done = self._n_failed = self._n_cancelled = 0
         self._marks: deque[tuple[float, int]] = deque()  # when so many tasks had ended: one a second, of the last ones
         self._last_error = ""
+        self._busy_us = 0  # in tasks, of all workers
+        self._available_s = 0.0  # worker-seconds of blocks that are gone
         self._queue = Queue()
         self._blocks: dict[Peer, Block] = {}
         self._by_id: dict[str, Block] = {}
@@ -402,6 +405,8 @@ class Core:
             n_cancelled=self._n_cancelled,
             rate=self._rate(now),
             last_error=self._last_error,
+            busy_s=self._busy_us / 1e6,
+            available_s=self._available_s + sum(_available_s(block, now) for block in self._blocks.values()),
         )
 
     def _rate(self, now: float) -> float:
@@ -532,7 +537,7 @@ class Core:
             block.draining = True  # the block ends when it knows that no more tasks follow
             self._to_block(block, wire.Stop(grace_ms=wire.UINT32_MAX), [])
         if credit.n_workers and not block.ever_ready:
-            block.ever_ready = True
+            block.ever_ready, block.ready_since = True, block.last_heard
             self._event(commands.BlockReady(block.id, credit.n_workers))
             self._to_block(block, wire.Heartbeat(_us(block.last_heard)), [])  # while it started, answers were slow
             if self._recorder:
@@ -564,6 +569,7 @@ class Core:
         statuses = results.statuses
         n_ok = statuses.count(wire.Status.VALUE)
         self._n_done += n_ok
+        self._busy_us += sum(results.times)
         if n_ok != len(statuses):
             n_cancelled = statuses.count(wire.Status.CANCELLED)
             self._n_cancelled += n_cancelled
@@ -661,6 +667,7 @@ class Core:
         block.stopping = True
         self._recalled(block, 0)
         self._place(block)
+        self._available_s += _available_s(block, block.last_heard)
         lost = array("Q", sorted(block.in_flight))
         (logger.warning if code < 0 or lost else logger.info)(
             "block_down block=%s code=%d lost=%d reason=%r", block.id, code, len(lost), reason
@@ -729,6 +736,11 @@ def _described(task_id: int, status: wire.Status, failure: wire.Failure) -> str:
     lines = failure.detail.strip().splitlines()
     said = f": {lines[-1]}" if lines else ""
     return f"task {task_id}: {status.name.lower()} on {failure.host} ({how}){said}"
+
+
+def _available_s(block: Block, now: float) -> float:
+    """Worker-seconds that a block has had, by the number of workers that it has now."""
+    return block.n_workers * (now - block.ready_since) if block.ever_ready else 0.0
 
 
 def _us(now: float) -> int:

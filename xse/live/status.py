@@ -101,3 +101,13 @@ def status_by_record(record: Record) -> Status:
         rate=sum(at > now - 10 for at in recent) / 10 if not record.ended else 0.0,
         last_error=last,
     )
+
+
+def summary_of(reply: commands.StatusReply) -> str:
+    """A run that ends, in one line: tasks, worker-hours, share busy, losses."""
+    n = reply.n_done + reply.n_failed + reply.n_cancelled
+    share = min(1.0, reply.busy_s / reply.available_s) if reply.available_s else 0.0
+    return (
+        f"{_count(n, 'task')}, {reply.available_s / 3600:,.2f} worker-hours, {share:.0%} of them in tasks,"
+        f" {reply.n_failed:,} failed or lost, {reply.n_cancelled:,} cancelled"
+    )

@@ -64,6 +64,7 @@ class PoolExecutor(Executor):
     ``debug``: log each task.
     ``record``: where the record of this run goes (docs/guide/record.md): a file that does not exist, a directory, or
     True for the working directory. ``xse report`` and other commands read it, while the pool runs and after.
+    ``summary``: when the pool ends in order, print one line on stderr: tasks, worker-hours, share busy, losses.
     ``memory_limit``: bytes, or a text like ``"2 GB"``, that each worker may have; beyond it a task meets MemoryError.
     ``cpu_affinity``: the cores of each worker: ``none``, ``block``, ``block-reverse``, ``alternating``,
     ``list:0-1:2-3``. ``available_accelerators``: of a node, a number or names, one for each worker.
@@ -104,6 +105,7 @@ class PoolExecutor(Executor):
         record: str | os.PathLike[str] | bool | None = None,
         cpu_affinity: str = "none",
         available_accelerators: int | Sequence[str] = (),
+        summary: bool = False,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         options = Options(**given)
@@ -363,7 +365,7 @@ def _start(
         )
     )
     keeper.start()
-    return Lifetime(client, keeper, directories), Segments(in_memory) if in_memory else None
+    return Lifetime(client, keeper, directories, summary=options.summary), Segments(in_memory) if in_memory else None
 
 
 def _check_sizes(chunksize: object, buffersize: object) -> None:

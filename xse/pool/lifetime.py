@@ -7,6 +7,7 @@ exception that nobody caught, or by Ctrl-C, cancels it.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import sys
@@ -14,7 +15,10 @@ import threading
 from collections.abc import Sequence
 
 from xse.client.client import Client
+from xse.errors import BrokenPool
+from xse.live.status import summary_of
 from xse.pool.block_keeper import Keeper
+from xse.wire import commands
 
 END_TIMEOUT_S = 2.0  # for blocks and interchange to end, before they are made to
 
@@ -25,7 +29,9 @@ _alive: set[Lifetime] = set()
 class Lifetime:
     """What a pool has to end. It knows nothing of the executor, so that one that nobody holds can be collected."""
 
-    def __init__(self, client: Client, keeper: Keeper, directories: Sequence[str]) -> None:
+    def __init__(self, client: Client, keeper: Keeper, directories: Sequence[str], *, summary: bool = False) -> None:
+        """``summary``: tell at the end, in one line, what the run was."""
+        self._summary = summary
         self.client = client
         self.keeper = keeper
         self._directories = directories
@@ -52,7 +58,16 @@ class Lifetime:
         if self.ended or self.foreign:
             return
         self.client.wait_until_empty()
+        if self._summary:
+            self._tell()
         self.end()
+
+    def _tell(self) -> None:
+        self._summary = False
+        with contextlib.suppress(BrokenPool, TimeoutError):
+            reply = self.client.request(commands.Status()).result(END_TIMEOUT_S)
+            if isinstance(reply, commands.StatusReply):
+                print(f"xse: {summary_of(reply)}", file=sys.stderr)
 
     def end_in_background(self) -> None:
         """``wait_and_end`` in a thread. Raises RuntimeError when the system gives none."""

@@ -53,6 +53,7 @@ class Options:
     memory_limit: int | str | None = None
     max_tasks_per_child: int | None = None
     record: str | os.PathLike[str] | bool | None = None
+    summary: bool = False
 
     run_id: str = field(init=False)
     record_path: str = field(init=False)  # absolute; "": no record

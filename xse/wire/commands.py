@@ -141,6 +141,8 @@ class StatusReply:
     n_failed: int = 0  # that raised, or were lost
     n_cancelled: int = 0
     rate: float = 0.0  # tasks that ended a second, over the last seconds
+    busy_s: float = 0.0  # worker-seconds in tasks
+    available_s: float = 0.0  # worker-seconds between a block's first worker and its end
     last_error: str = ""  # why a task or a block was lost, the last time
 
 
