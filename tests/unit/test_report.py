@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.test_record import Written
+from xse.live.status import status_by_record
 from xse.record import open_record
 from xse.report import trace
 from xse.report.bins import MOST, OverTime, Sizes
@@ -61,6 +62,12 @@ def test_the_summary_adds_up(two_nodes: Path) -> None:
     assert {n["host"]: (n["n_workers"], n["n_tasks"]) for n in found["nodes"]} == {"one": (2, 6), "two": (2, 4)}
     assert len(found["slowest"]) == 10
     json.dumps(found)
+
+
+def test_the_status_by_a_record_names_what_was_lost_last(two_nodes: Path) -> None:
+    status = status_by_record(open_record(two_nodes))
+    assert (status.done, status.failed, status.running, status.queued) == (9, 1, 0, 0)
+    assert status.last_error == "task 9: worker_lost on two (signal 9): out of memory"
 
 
 def test_a_trace_has_a_process_a_node_a_track_a_worker_and_an_event_a_task(two_nodes: Path, tmp_path: Path) -> None:

@@ -462,7 +462,7 @@ def _open_record(config: commands.Config, about: dict[str, Any]) -> tuple[Record
 def _about(config: commands.Config) -> dict[str, Any]:
     """What a record and those who ask are told of the run."""
     return {
-        "run_id": config.run_id,
+        "run_id": config.run_id or f"pid-{config.parent_pid}",  # Parsl gives none to an executor that runs without it
         "unix": time.time(),
         "host": socket.gethostname(),
         "user": os.geteuid(),

@@ -86,8 +86,7 @@ def status_by_record(record: Record) -> Status:
     up = [block for block in record.blocks.values() if block.down is None and not record.ended]
     now = record.seconds(record.last_us)
     workers = sum(sum(block.n_workers) for block in up)
-    failures = list(record.failures.values())
-    last = f"task {failures[-1]['id']}: {failures[-1]['reason'].strip()}" if failures else ""
+    last = _described(list(record.failures.values())[-1]) if record.failures else ""
     return Status(
         queued=n_waiting + max(0, n_sent - workers),
         running=min(n_sent, workers),
@@ -101,6 +100,13 @@ def status_by_record(record: Record) -> Status:
         rate=sum(at > now - 10 for at in recent) / 10 if not record.ended else 0.0,
         last_error=last,
     )
+
+
+def _described(failure: dict[str, Any]) -> str:
+    how = f"signal {failure['signal']}" if failure["signal"] else f"exit code {failure['exit_code']}"
+    lines = failure["reason"].strip().splitlines()
+    status = Outcome(failure["status"]).name.lower()
+    return f"task {failure['id']}: {status} on {failure['host']} ({how})" + (f": {lines[-1]}" if lines else "")
 
 
 def summary_of(reply: commands.StatusReply) -> str:
