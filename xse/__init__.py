@@ -25,12 +25,14 @@ from xse.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from xse.bars.progress import progress
+    from xse.client.future import Future
     from xse.parsl.executor import ExtremeScaleExecutor
     from xse.pool.executor import PoolExecutor
 
 __all__ = [
     "BrokenPool",
     "ExtremeScaleExecutor",
+    "Future",
     "InterchangeLost",
     "LaunchError",
     "ManagerLost",
@@ -49,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The executors are imported when they are asked for: a worker needs neither, and Parsl is an extra."""
+    """What is large is imported when it is asked for: a worker needs none of it, and Parsl is an extra."""
     if name == "PoolExecutor":
         from xse.pool.executor import PoolExecutor
 
@@ -58,6 +60,10 @@ def __getattr__(name: str) -> Any:
         from xse.bars.progress import progress
 
         return progress
+    if name == "Future":
+        from xse.client.future import Future
+
+        return Future
     if name == "ExtremeScaleExecutor":
         try:
             from xse.parsl.executor import ExtremeScaleExecutor
@@ -67,3 +73,8 @@ def __getattr__(name: str) -> Any:
             raise
         return ExtremeScaleExecutor
     raise AttributeError(f"module 'xse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """With what is not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -38,7 +38,7 @@ WAYS: dict[str, int] = {
     "SIGTERM": signal.SIGTERM,
     "SIGKILL": signal.SIGKILL,
 }
-IDLE = ("with", "shutdown(wait=False)")  # these wait for what is under way, so nothing is
+IDLE = ("with", "shutdown(wait=False)", "end of script")  # these wait for what is under way, so nothing is
 
 
 class BadCycle(Exception):

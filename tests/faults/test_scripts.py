@@ -76,7 +76,7 @@ def test_a_script_that_is_killed_leaves_nothing(
 
 # ---- row 22: it ends with work under way
 
-SAID = "xse: the script ends with 4 tasks under way, now cancelled; 'with' or shutdown() waits for them\n"
+SAID = "xse: the script failed; its 4 open tasks are cancelled\n"
 
 #: Those that two tasks keep waiting are cancelled; the two are answered. Functions run at exit in the reverse order of
 #: their registration: this one when the pool has ended.
@@ -88,17 +88,44 @@ TOLD = "2 4\n"
 
 
 @pytest.mark.row(22)
-@pytest.mark.parametrize("end", ["", "pool.shutdown(wait=False)"], ids=["just ends", "shutdown(wait=False)"])
-def test_a_script_that_ends_with_work_under_way_cancels_it_and_says_so(
-    mpi: str, tmp_path: Path, end: str, took: Took
+@pytest.mark.parametrize("before_it", ["", "pool.shutdown(wait=False)"], ids=["raises", "shutdown(wait=False), raises"])
+def test_a_script_that_ends_by_an_exception_cancels_its_work_and_says_so(
+    mpi: str, tmp_path: Path, before_it: str, took: Took
 ) -> None:
     before = {p.pid for p in ours()}
-    with script_with_work(tmp_path, TELL + POOL, end) as script:
+    with script_with_work(tmp_path, TELL + POOL, before_it + "\nraise KeyError('x')") as script:
         with took("nothing is left"):
-            said = script.communicate("go on\n")
+            out, err = script.communicate("go on\n")
             nothing_is_left(before)
-        assert said == (TOLD, SAID)
-        assert script.returncode == 0
+        assert out == TOLD
+        assert err.endswith("KeyError: 'x'\n" + SAID)
+        assert script.returncode == 1
+
+
+@pytest.mark.row(22)
+@pytest.mark.parametrize("end", ["", "pool.shutdown(wait=False)", "del pool"])
+def test_a_script_that_reaches_its_end_waits_for_its_work(mpi: str, tmp_path: Path, end: str) -> None:
+    before = {p.pid for p in ours()}
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent(
+            """
+            import pathlib, time
+            from xse import PoolExecutor
+            def work(i):
+                time.sleep(0.1)
+                pathlib.Path(f"done-{i}").touch()
+            pool = PoolExecutor(1)
+            for i in range(4):
+                pool.submit(work, i)
+            """
+        )
+        + end
+    )
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(list(tmp_path.glob("done-*"))) == 4
+    nothing_is_left(before)
 
 
 @pytest.mark.row(22)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed, wait
 from pathlib import Path
@@ -20,7 +22,7 @@ from tests.support.processes import descendants, ours, process
 from tests.support.tasks import n_waiting, run_now, wait_for
 from tests.support.waiting import eventually
 from tests.unit import sample
-from xse import OptionError, PoolExecutor
+from xse import BrokenPool, ManagerLost, OptionError, PoolExecutor
 from xse.functions import segments
 from xse.wire import commands
 
@@ -410,3 +412,50 @@ def test_a_task_that_runs_can_be_killed_after_it_could_not_be_cancelled(mpi: str
         assert future.cancel(kill=True)
         assert future.cancelled()
         assert executor.submit(sample.double, 2).result(20) == 4
+
+
+def test_tasks_start_in_the_order_in_which_they_were_submitted(mpi: str) -> None:
+    """A task that comes alone goes by another socket than those that come together."""
+    with PoolExecutor(1) as executor:
+        for _ in range(5):
+            futures = [executor.submit(time.monotonic_ns) for _ in range(20)]
+            started = [future.result() for future in futures]
+            assert started == sorted(started)
+
+
+def test_workers_are_told_apart_by_the_name_of_their_process(mpi: str) -> None:
+    with PoolExecutor(4, ranks=2) as executor:
+        names: set[str] = set()
+        eventually(lambda: len(names.update(executor.map(name_of_process, range(50))) or names) == 4, "all have worked")
+        assert names == {f"XseWorker-0-{rank}-{worker}" for rank in range(2) for worker in range(2)}
+
+
+def name_of_process(_: int) -> str:
+    time.sleep(0.001)
+    return multiprocessing.current_process().name
+
+
+@pytest.mark.parametrize("end", ["terminate_workers", "kill_workers"])
+def test_workers_are_ended_with_what_they_run(mpi: str, end: str, tmp_path: Path) -> None:
+    executor = PoolExecutor(1)
+    begun = tmp_path / "begun"
+    running = executor.submit(touch_and_sleep, begun)
+    waiting = executor.submit(abs, -1)
+    eventually(begun.exists, "the task runs")
+    getattr(executor, end)()
+    assert isinstance(running.exception(0), ManagerLost | BrokenPool)
+    assert waiting.cancelled() or isinstance(waiting.exception(0), ManagerLost | BrokenPool)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(abs, -1)
+    executor.shutdown()
+
+
+def touch_and_sleep(path: Path) -> None:
+    path.touch()
+    time.sleep(600)
+
+
+def test_a_worker_is_replaced_after_max_tasks_per_child(mpi: str) -> None:
+    with PoolExecutor(1, max_tasks_per_child=2) as executor:
+        pids = [executor.submit(os.getpid).result() for _ in range(6)]
+    assert all(pids.count(pid) == 2 for pid in pids)

@@ -129,7 +129,9 @@ def test_a_node_has_as_many_workers_as_fit(mpi: str, tmp_path: Path, arguments: 
         assert executor.workers_per_node == n
 
 
-def test_tasks_run_in_working_dir_which_is_made(mpi: str, tmp_path: Path) -> None:
-    with block(tmp_path, workers_per_rank=1, working_dir=str(tmp_path / "made" / "for it")) as executor:
+def test_working_dir_is_for_staged_files_and_tasks_run_where_the_block_starts(mpi: str, tmp_path: Path) -> None:
+    """As with HighThroughputExecutor: Parsl's staging puts files there."""
+    with block(tmp_path, workers_per_rank=1, working_dir=str(tmp_path / "staged")) as executor:
         (found,) = places(executor, tmp_path, 1)
-    assert found["cwd"] == str(tmp_path / "made" / "for it")
+    assert executor.working_dir == str(tmp_path / "staged")
+    assert found["cwd"] == os.getcwd()

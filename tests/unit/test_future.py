@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from xse import SerializationError
 from xse.client.future import Future, load_result
 from xse.functions import payload
 from xse.wire.messages import Status
@@ -149,3 +150,48 @@ def test_its_repr_tells_what_is_in_it() -> None:
 def test_it_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="pass its result"):
         pickle.dumps(Future(1, Owner()))
+
+
+def test_a_value_that_could_not_be_unpickled_is_unpickled_when_it_is_asked_for_again() -> None:
+    class Moody(Owner):
+        moods = iter([True, False])
+
+        def load(self, status: int, data: Any) -> Any:  # type: ignore[override]
+            return (None, SerializationError("not now")) if next(self.moods) else load_result(status, data)
+
+    future: Future[int] = Future(1, Moody())
+    finish(future, 3)
+    with pytest.raises(SerializationError):
+        future.result()
+    assert future.result() == 3
+
+
+def test_the_state_that_who_counts_futures_sees_does_not_change_while_it_counts() -> None:
+    """concurrent.futures.wait holds the locks of its futures while it counts and enters itself."""
+    future: Future[int] = Future(1, Owner())
+    with future._condition:
+        finished = threading.Thread(target=lambda: finish(future, 3))
+        finished.start()
+        while not future.done():
+            pass
+        assert future._state == "RUNNING" or future._state == "PENDING"
+    finished.join()
+    assert future._state == "FINISHED"
+
+
+def test_asyncio_of_python_3_14_sees_a_future_that_is_not_unpickled() -> None:
+    future: Future[int] = Future(1, Owner())
+    assert future._get_snapshot() == (False, False, None, None)
+    finish(future, 3)
+    assert future._get_snapshot() == (True, False, 3, None)
+    dropped: Future[int] = Future(2, Owner())
+    end(dropped, dropped.drop)
+    assert dropped._get_snapshot() == (True, True, None, None)
+
+
+def test_waiting_in_vain_leaves_nothing_in_the_future() -> None:
+    future: Future[int] = Future(1, Owner())
+    for _ in range(5):
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(timeout=0)
+    assert not future._extras["bells"]  # type: ignore[index]

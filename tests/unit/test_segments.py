@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,58 @@ def test_functions_without_a_name_go_into_a_segment_too(shared: Segments) -> Non
     reference = payload.dump_segment(((bytes(LARGE), lambda n: n + 1), {}), LARGE, shared)
     (large, add), _ = sent(reference)
     assert (len(large), add(1)) == (LARGE, 2)
+
+
+def test_a_segment_that_is_held_keeps_no_descriptor(shared: Segments) -> None:
+    reference = shared.put([b"x" * 100])
+    sent_first = pickle.loads(pickle.dumps(reference))  # a spare is kept from now on
+    before = len(os.listdir("/proc/self/fd"))
+    held = [pickle.loads(pickle.dumps(shared.put([b"x" * 100], [b"y" * 5000]))) for _ in range(50)]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert {bytes(segment.arrays[0]) for segment in held} == {b"y" * 5000}
+    assert bytes(sent_first.stream) == b"x" * 100
+
+
+def test_a_segment_comes_though_no_descriptor_is_left(shared: Segments) -> None:
+    references = [pickle.dumps(shared.put([b"x" * 100])) for _ in range(3)]
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, most))
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                used.append(os.open(os.devnull, os.O_RDONLY))
+        assert [bytes(pickle.loads(r).stream) for r in references] == [b"x" * 100] * 3
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+        for fd in used:
+            os.close(fd)
+
+
+def test_a_segment_is_copied_where_no_more_can_be_mapped(
+    shared: Segments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.ENOMEM, "no")
+
+    reference = pickle.dumps(shared.put([b"a" * 100], [b"b" * 5000]))
+    monkeypatch.setattr(segments, "_map", refuse)
+    segment = pickle.loads(reference)
+    assert (bytes(segment.stream), bytes(segment.arrays[0])) == (b"a" * 100, b"b" * 5000)
+    segment.arrays[0][0] = 0  # it may be written to
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_that_cannot_be_read_now_is_there_later(
+    shared: Segments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.EIO, "no")
+
+    reference = pickle.dumps(shared.put([payload.dumps("there")]), 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "_map", refuse)
+        data = payload.claimed(reference)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert payload.load_result(payload.Status.VALUE, data) == ("there", None)
+    assert list(tmp_path.iterdir()) == []

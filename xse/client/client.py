@@ -336,10 +336,13 @@ class Client:
         io.order(partial(self._send_request, 0, named))
 
     def _send_here(self, entry: Entry) -> bool:
-        """Send a single task from the caller's thread, which saves one wake-up. False: the io thread must send it."""
+        """Send a single task from the caller's thread, which saves one wake-up. False: the io thread must send it.
+
+        Only where no other task is open. So what goes by the other socket comes after it, and nothing before it.
+        """
         assert self._io
         future, function, data, *_ = entry
-        if len(data) + len(function.data) > MOST_AT_ONCE or self._outbox:
+        if self.futures or self._outbox or len(data) + len(function.data) > MOST_AT_ONCE:
             return False
         tasks, parts = to_message([entry])
         message = b"".join([tasks.head(), *parts])
@@ -379,7 +382,7 @@ class Client:
             self._cancels.extend([(task_id, False) for task_id in task_ids])
             self._io.wake()
 
-    def request(self, request: commands.Request) -> Future[commands.Reply]:
+    def request(self, request: commands.Request) -> Reply:
         """Ask the interchange; the future fails with InterchangeLost when it is gone."""
         assert self._io
         number = next(self._request_numbers)

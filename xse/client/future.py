@@ -226,10 +226,16 @@ class Future(StandardFuture[T]):
         return self._loaded or self._load()
 
     def _load(self) -> tuple[Any, BaseException | None]:
-        """Unpickle what has come. Two threads may both do it: the answer of the first is everybody's."""
+        """Unpickle what has come. Two threads may both do it: the answer of the first is everybody's.
+
+        A value that cannot be unpickled is kept as it came: a handler of a signal may have raised meanwhile, or no
+        descriptor may have been left, and it may be unpickled when it is asked for again.
+        """
         data = self._raw
         if data is not None:
             loaded = self._owner.load(_RAISED if self._raised else _VALUE, data)
+            if loaded[1] is not None and not self._raised:
+                return loaded
             self.__dict__.setdefault("_loaded", loaded)
             self._raw = None
         assert self._loaded is not None

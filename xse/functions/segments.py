@@ -8,25 +8,28 @@ with the last view of it; what nobody came to map is removed by who wrote it, or
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
-import tempfile
 import weakref
 from collections.abc import Sequence
 
+from xse import directories
 from xse.wire.messages import Buffer
 
 SHARED_MEMORY = "/dev/shm"
 VARIABLE = "XSE_SEGMENTS"  # tells workers the directory
 ALIGNMENT = 64  # bytes; arrays may lie in the segment
+_MAP_FIXED = 0x10  # <linux/mman.h>; the mmap module does not have it
 _MOST_PARTS = 512  # in one writev; the kernel's limit is 1024
 
 
 def make_directory() -> str | None:
     """A new directory, mode 0700, for the segments of a run. None: there is no shared memory to be had."""
     try:
-        return tempfile.mkdtemp(prefix="xse-", dir=SHARED_MEMORY)
+        directories.sweep(SHARED_MEMORY)
+        return directories.make(SHARED_MEMORY)
     except OSError:
         return None
 
@@ -37,6 +40,7 @@ class Segments:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._numbers = itertools.count()
+        _keep_spare()
 
     def put(self, parts: Sequence[Buffer], arrays: Sequence[Buffer] = ()) -> Reference | None:
         """A new segment: ``parts`` one after the other, then each of ``arrays`` at the next multiple of ``ALIGNMENT``.
@@ -81,30 +85,6 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-_maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
-_MOST_MAPS = 128  # each holds a descriptor, of which a process may have 1024; what comes beyond them is copied
-
-
-def _mapped(path: str) -> memoryview:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        mapped = mmap.mmap(fd, 0)
-    finally:
-        os.close(fd)
-    _maps.add(mapped)
-    return memoryview(mapped)
-
-
-def _copied(path: str) -> memoryview:
-    with open(path, "rb", buffering=0) as f:
-        data = bytearray(os.fstat(f.fileno()).st_size)
-        view = memoryview(data)
-        at = 0
-        while at < len(data):
-            at += f.readinto(view[at:]) or len(data)
-    return view
-
-
 class Segment:
     """One that was written elsewhere and is ours now: its memory goes with the last view of it.
 
@@ -115,8 +95,13 @@ class Segment:
 
     def __init__(self, path: str, sizes: Sequence[int]) -> None:
         """``sizes``: of the parts together, and of each array. Raises OSError."""
-        view = _mapped(path) if len(_maps) < _MOST_MAPS else _copied(path)
-        os.unlink(path)  # only now: without a descriptor to be had it can be read later
+        fd = _open(path)
+        try:
+            view = _view(fd)
+        finally:
+            os.close(fd)
+            _keep_spare()
+        remove(path)  # not before: what cannot be mapped now may be mapped when it is asked for again
         at = 0
         found = []
         for size in sizes:
@@ -124,6 +109,59 @@ class Segment:
             found.append(view[at : at + size])
             at += size
         self.stream, *self.arrays = found
+
+
+_spares: list[int] = []  # a descriptor to do without when there is no other: segments are opened one at a time
+
+
+def _keep_spare() -> None:
+    if not _spares:
+        with contextlib.suppress(OSError):
+            _spares.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as e:
+        if e.errno != errno.EMFILE or not _spares:
+            raise
+    os.close(_spares.pop())
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _view(fd: int) -> memoryview:
+    """All of a file, mapped; or copied, where no more can be mapped (vm.max_map_count). Raises OSError."""
+    size = os.fstat(fd).st_size
+    try:
+        return memoryview(_map(fd, size))
+    except OSError as e:
+        if e.errno != errno.ENOMEM:
+            raise
+    copy = memoryview(bytearray(size))
+    at = 0
+    while at < size:
+        n = os.preadv(fd, [copy[at:]], at)
+        if n == 0:
+            raise OSError(errno.EIO, "a segment is shorter than it was")
+        at += n
+    return copy
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    """The file, mapped. An ``mmap.mmap`` of a file keeps a descriptor for as long as it lives, of which there are 1,024
+    on many systems. (From Python 3.13 on it can be told not to.) So memory without a file is mapped, and then the file
+    over it. Raises OSError."""
+    view = mmap.mmap(-1, size)
+    import ctypes  # only where there are segments: it takes some milliseconds
+
+    place = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    arguments = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    map_it = ctypes.CFUNCTYPE(ctypes.c_void_p, *arguments, use_errno=True)(("mmap", ctypes.CDLL(None)))
+    protection = mmap.PROT_READ | mmap.PROT_WRITE
+    if map_it(place, size, protection, mmap.MAP_SHARED | _MAP_FIXED, fd, 0) != place:
+        raise OSError(ctypes.get_errno(), "a segment cannot be mapped")
+    return view
 
 
 class Reference:

@@ -197,7 +197,6 @@ class Interchange:
                     case wire.Tasks():
                         self._core.on_tasks(message, payload)
                     case wire.Cancel():
-                        self._take_submits()  # the task was sent before the order to cancel it
                         self._core.on_cancel(message)
                     case wire.Request():
                         self._core.on_request(now, message.number, commands.read_request(payload))
@@ -211,7 +210,7 @@ class Interchange:
             self._executor_gone()
 
     def _take_submits(self) -> None:
-        """Tasks that were sent by the threads that submitted them."""
+        """Single tasks, each sent by the thread that submitted it, when no other task was open."""
         if self._submits is None:
             return
         messages = self._submits.receive()
@@ -363,6 +362,7 @@ class Interchange:
             self._send_event(commands.CannotListen(str(e)))
             return
         self._send_event(commands.Listening(ports))
+        self._take_submits()  # what was sent there came before
         self._from_client(early)
         logger.info("listening path=%s ports=%s", self._config.local_path, ports)
         try:
@@ -404,7 +404,9 @@ class Interchange:
             self._flush(stream)
         if events & ~_OUT:
             if stream is self._client:
-                self._from_client(stream.receive())
+                messages = stream.receive()
+                self._take_submits()  # what was sent there came before these
+                self._from_client(messages)
             else:
                 self._from_local_block(stream)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import tempfile
 
+from xse import directories
 from xse.errors import OptionError
 
 #: A unix socket's path holds at most 107 bytes; the names within the directory take some.
@@ -38,11 +38,12 @@ def make_scratch() -> str:
         try:
             if len(os.fsencode(parent)) >= LONGEST - 20:
                 raise OSError(None, "its path is too long")
-            directory = tempfile.mkdtemp(prefix="xse-", dir=parent)
+            directories.sweep(parent)
+            directory = directories.make(parent)
             try:
                 _try(os.path.join(directory, "try"))
             except OSError:
-                shutil.rmtree(directory, ignore_errors=True)
+                directories.remove(directory)
                 raise
         except OSError as e:
             tried.append(f"{parent} ({e.strerror})")

@@ -9,21 +9,27 @@ from xse.wire.commands import BlockUp
 
 
 def node_records(block: BlockUp, *, run_id: str, active: bool) -> list[dict[str, Any]]:
-    """A row of the ``node`` table for each node, with what parsl/monitoring/db_manager.py asks of it."""
+    """A row of the ``node`` table for each node, with what parsl/monitoring/db_manager.py asks of it. Costs what the
+    number of ranks costs, whatever the number of nodes."""
     now = datetime.datetime.now()
-    return [
-        {
-            "run_id": run_id,
-            "hostname": host,
-            "uid": f"{block.pool_id}:{host}",
-            "block_id": block.block_id,
-            "cpu_count": max(c for h, c in zip(block.hosts, block.n_cores, strict=True) if h == host),
-            "total_memory": max(m for h, m in zip(block.hosts, block.memory, strict=True) if h == host),
-            "active": active,
-            "worker_count": sum(n for h, n in zip(block.hosts, block.n_workers, strict=True) if h == host),
-            "python_v": block.python_version,
-            "timestamp": now,
-            "last_heartbeat": now,
-        }
-        for host in dict.fromkeys(block.hosts)
-    ]
+    records: dict[str, dict[str, Any]] = {}
+    for host, n_cores, memory, n_workers in zip(block.hosts, block.n_cores, block.memory, block.n_workers, strict=True):
+        record = records.get(host)
+        if record is None:
+            record = records[host] = {
+                "run_id": run_id,
+                "hostname": host,
+                "uid": f"{block.pool_id}:{host}",
+                "block_id": block.block_id,
+                "cpu_count": 0,
+                "total_memory": 0,
+                "active": active,
+                "worker_count": 0,
+                "python_v": block.python_version,
+                "timestamp": now,
+                "last_heartbeat": now,
+            }
+        record["cpu_count"] = max(record["cpu_count"], n_cores)
+        record["total_memory"] = max(record["total_memory"], memory)
+        record["worker_count"] += n_workers
+    return list(records.values())

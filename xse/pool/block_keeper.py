@@ -115,6 +115,12 @@ class Keeper:
             if block_id not in self._ever_up:
                 block.mute()
 
+    def kill(self) -> None:
+        """Kill what runs; ``end`` waits for it."""
+        self.launch_no_more()
+        for block in list(self.blocks.values()):
+            block.kill()
+
     def end(self, timeout: float) -> None:
         """Wait for blocks that were told to end, and end those that do not, in ``timeout`` seconds or little more."""
         for block_id, block in list(self.blocks.items()):

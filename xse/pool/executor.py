@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import shutil
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from xse import directories
 from xse.bars.progress import how_many, with_bar
 from xse.client.client import Client
 from xse.client.config import interchange_config
 from xse.client.future import Future, load_result
-from xse.errors import PayloadTooLarge, SerializationError
+from xse.errors import BrokenPool, PayloadTooLarge, SerializationError
 from xse.functions import payload, segments
 from xse.functions.segments import Segments, make_directory
 from xse.launch import checks, endpoints_of
@@ -268,6 +268,34 @@ class PoolExecutor(Executor):
         else:
             self._lifetime.end_in_background()
 
+    def terminate_workers(self) -> None:
+        """End the pool and all its processes now, as Python 3.14's ``ProcessPoolExecutor`` has it.
+
+        Tasks that have not started are cancelled; those that run raise ManagerLost. What runs gets SIGTERM, and a
+        second later SIGKILL. Returns when all have ended.
+        """
+        self._end_workers("terminate_workers")
+
+    def kill_workers(self) -> None:
+        """As ``terminate_workers``, without the second."""
+        self._keeper.kill()
+        self._end_workers("kill_workers")
+
+    def _end_workers(self, name: str) -> None:
+        self._shut = True
+        self._client.cancel_soon()
+        self._lifetime.end(BrokenPool(f"the worker of this task was ended by the script, by {name}()"))
+
+    @property
+    def closed(self) -> bool:
+        """Was it shut down, so that it takes no more tasks?"""
+        return self._shut
+
+    @property
+    def broken(self) -> bool:
+        """Can it run nothing any more?"""
+        return self._client.broken is not None
+
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> Literal[False]:
         """Left by an exception, nobody will ask for the results: what is under way is cancelled, not waited for."""
         if exc_type is None:
@@ -315,7 +343,7 @@ def _start(
     """Start what the pool needs. ``undo``: what is to be undone if that fails."""
 
     def made(directory: str) -> str:
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(directories.remove, directory)
         return directory
 
     beyond = options.beyond
@@ -328,7 +356,7 @@ def _start(
     in_memory = None if beyond else make_directory()
     if in_memory:
         made(in_memory)
-    directories = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
+    paths = [d for d in dict.fromkeys([scratch, shared, in_memory]) if d]
     pool_options = options.pool_options(log_dir=shared)
     plan = Plan(
         command=options.command,
@@ -360,12 +388,12 @@ def _start(
             port_range=list(options.port_range),
             setup=base64.b64encode(options.setup).decode(),
             log_dir=pool_options.log_dir,
-            scratch_dirs=directories,
+            scratch_dirs=paths,
             debug=options.debug,
         )
     )
     keeper.start()
-    return Lifetime(client, keeper, directories, summary=options.summary), Segments(in_memory) if in_memory else None
+    return Lifetime(client, keeper, paths, summary=options.summary), Segments(in_memory) if in_memory else None
 
 
 def _check_sizes(chunksize: object, buffersize: object) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Sequence
 
+from xse import directories
 from xse.client.client import Client
 from xse.errors import BrokenPool
 from xse.live.status import summary_of
@@ -29,27 +29,27 @@ _alive: set[Lifetime] = set()
 class Lifetime:
     """What a pool has to end. It knows nothing of the executor, so that one that nobody holds can be collected."""
 
-    def __init__(self, client: Client, keeper: Keeper, directories: Sequence[str], *, summary: bool = False) -> None:
+    def __init__(self, client: Client, keeper: Keeper, paths: Sequence[str], *, summary: bool = False) -> None:
         """``summary``: tell at the end, in one line, what the run was."""
         self._summary = summary
         self.client = client
         self.keeper = keeper
-        self._directories = directories
+        self._paths = paths
         self._ending: threading.Thread | None = None
         self.ended = False
         self.foreign = False  # this is a forked child, and the pool is its parent's
         _alive.add(self)
 
-    def end(self) -> None:
-        """End all that runs, now. Futures that are not done are cancelled. May be called again: an end that was
-        interrupted is completed by the next."""
+    def end(self, reason: Exception | None = None) -> None:
+        """End all that runs, now. Futures that are not done are cancelled, or raise ``reason``. May be called again: an
+        end that was interrupted is completed by the next."""
         if self.ended or self.foreign:
             return
         self.keeper.launch_no_more()
-        self.client.close(END_TIMEOUT_S)
+        self.client.close(END_TIMEOUT_S, reason)
         self.keeper.end(END_TIMEOUT_S)
-        for directory in self._directories:
-            shutil.rmtree(directory, ignore_errors=True)
+        for directory in self._paths:
+            directories.remove(directory)
         self.ended = True
         _alive.discard(self)
 

@@ -111,6 +111,11 @@ class LocalBlock:
         """Pass nothing on any more: it is ended before it came up, and its complaints are of no use."""
         self._muted = True
 
+    def kill(self) -> None:
+        """The launcher and what it started, at once."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGKILL)
+
     def end(self, timeout: float) -> None:
         """Wait for it to end; after ``timeout`` seconds make it, politely and then not."""
         for number in (None, signal.SIGTERM, signal.SIGKILL):

@@ -64,6 +64,7 @@ def _prepare(preload: str, path: str, working_dir: str, affinity: str, accelerat
     """sys.path, the working directory, and the imports that workers share."""
     global _affinity, _accelerators, _thread_variables
     signals.watch()
+    _import("multiprocessing.process")  # for the names of workers, once for all of them
     script.search(tuple(unquoted(entry) for entry in path.split(":") if entry))
     _enter(working_dir)
     _affinity = affinity
@@ -126,6 +127,9 @@ def xse_begin(place: Any) -> int:
     os.environ["PARSL_WORKER_COUNT"] = str(place.n_in_node)
     os.environ["PARSL_WORKER_POOL_ID"] = _text(place.pool_id)
     os.environ["PARSL_WORKER_BLOCK_ID"] = _text(place.block_id)
+    # What logging calls processName, and libraries tell processes apart by.
+    block = _text(place.block_id)
+    sys.modules["multiprocessing.process"].current_process().name = f"XseWorker-{block}-{place.rank}-{place.worker}"
     try:
         place_on_node.choose_accelerator(_accelerators, place.node_index)
         place_on_node.bind(_affinity, place.core_index, place.n_on_cores)
