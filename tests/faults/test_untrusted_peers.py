@@ -181,7 +181,7 @@ def test_a_block_may_not_call_itself_by_anothers_name(
     others.go_on()
     sock = by_hand.friend(context, "1")
     sock.send(hello("1").head())
-    assert isinstance(wire.decode(sock.recv(), 0), wire.Welcome)
+    assert isinstance(decoded(sock.recv_multipart()), wire.Welcome)
 
 
 @pytest.mark.row(16)
@@ -190,7 +190,7 @@ def test_a_connection_that_takes_anothers_zeromq_identity_is_not_taken_for_it(
 ) -> None:
     one = by_hand.friend(context, "1", identity=b"same")
     one.send(hello("1").head())
-    assert isinstance(wire.decode(one.recv(), 0), wire.Welcome)
+    assert isinstance(decoded(one.recv_multipart()), wire.Welcome)
     one.send(wire.Credit(5, 0, 0).head())
     connected = lambda: {m["block_id"] for m in by_hand.executor.connected_managers()}  # noqa: E731
     assert "1" in connected()
@@ -200,6 +200,12 @@ def test_a_connection_that_takes_anothers_zeromq_identity_is_not_taken_for_it(
     others.go_on()
     assert "1" in connected()
     assert not by_hand.lines("block_down block=1")
+
+
+def decoded(frames: list[bytes]) -> wire.Message:
+    """A message: a frame with its head, and frames with its payload."""
+    head, *payload = frames
+    return wire.decode(head, sum(map(len, payload)))
 
 
 def hello(block: str) -> wire.Register:
