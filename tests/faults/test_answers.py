@@ -48,7 +48,8 @@ def test_a_pool_that_answers_twice_and_what_it_was_not_asked_is_heard_once(
     set_count: list[int] = []
     pool = world.friend(context)
     pool.send(hello("hand-mad").head())
-    assert isinstance(wire.decode(pool.recv(), 0), wire.Welcome)
+    welcome, setup = pool.recv_multipart()
+    assert isinstance(wire.decode(welcome, len(setup)), wire.Welcome)
     pool.send(wire.Credit(10, 1, 0).head())
     futures = [world.executor.submit(sample.double, {}, i) for i in range(3)]
     for future in futures:
