@@ -7,6 +7,7 @@ import importlib.resources
 import importlib.util
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,11 @@ class Executable:
     version: str
     mpi: str  # "MPICH 4.0.2", "Open MPI 4.1.4"
     mpicc: str  # the wrapper it was built with; mpiexec lies beside it
+
+    @property
+    def python(self) -> str:
+        """The version of Python that its workers run: that of this process, as 3.11."""
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def find_libzmq() -> str:
