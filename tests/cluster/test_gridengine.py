@@ -53,7 +53,7 @@ def test_a_block_runs_on_the_nodes_that_grid_engine_gave_it_and_its_job_ends_wit
     eventually(lambda: testbed.run(["qstat"]) == "", "no job is left", 60, lambda: testbed.run(["qstat"]))
 
 
-def test_a_job_that_is_deleted_costs_no_answer_with_retries(mpi: str, tmp_path: Path) -> None:
+def test_a_job_that_is_deleted_is_noticed(mpi: str, tmp_path: Path) -> None:
     with running(tmp_path) as executor:
         all_connected(executor)
         (job,) = executor.blocks_to_job_id.values()

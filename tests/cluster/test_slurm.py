@@ -20,7 +20,7 @@ from tests.conftest import pools
 from tests.support import testbed
 from tests.support.tasks import exit_now, meet, place, wait_for
 from tests.support.waiting import eventually
-from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost
+from xse import ExtremeScaleExecutor, ManagerLost, WorkerLost, launch
 
 WORKER_INIT = "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_hwloc_base_binding_policy=none"
 
@@ -36,6 +36,9 @@ def running(
     **arguments: object,
 ) -> Iterator[ExtremeScaleExecutor]:
     """Two nodes a block, one worker a node."""
+    if launcher == "srun":  # Debian's Slurm has no default for it
+        kind = "pmix" if launch.flavour_of(launch.find_pool().mpi) == "openmpi" else "pmi2"
+        arguments = {"mpi_launcher_args": f"--mpi={kind}", **arguments}
     executor = ExtremeScaleExecutor(
         mpi_launcher=launcher,
         heartbeat_period=1,
