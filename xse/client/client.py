@@ -236,6 +236,11 @@ class Client:
         """Futures that are not done."""
         return len(self.futures) + len(self._outbox)
 
+    def open_futures(self) -> dict[int, Future[Any]]:
+        """Those futures by the ids of their tasks. A copy: it costs what is open."""
+        waiting = {entry[0].task_id: entry[0] for entry in list(self._outbox)}  # first: from there they go to the table
+        return {**waiting, **self.futures.copy()}
+
     def wait_until_empty(self) -> None:
         """Until every future has its answer. What a chunk that was answered gives back is waited for, too."""
         while True:

@@ -283,8 +283,10 @@ class ExtremeScaleExecutor(Blocks, RepresentationMixin, UsageInformation):
 
     @property
     def tasks(self) -> dict[object, concurrent.futures.Future[Any]]:
-        """Open futures by task id."""
-        return self._client.futures if self._client else {}  # type: ignore[return-value]
+        """Open futures by task id, as they are now."""
+        if self._client is None:
+            return {}
+        return dict(self._client.open_futures().items())
 
     # ---- bad state
 
