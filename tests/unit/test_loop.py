@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -14,7 +15,7 @@ from xse.interchange.loop import AT_A_TIME, Interchange
 from xse.wire import commands
 from xse.wire import messages as wire
 from xse.wire.frames import Frames
-from xse.wire.stream import Stream
+from xse.wire.stream import Stream, listen_locally
 
 
 class FakeListener:
@@ -101,3 +102,22 @@ def test_a_pool_that_says_bye_and_goes_has_ended_in_order() -> None:
     world.listener.gone.append(b"p")
     (down,) = [m for m in world.turn() if isinstance(m, commands.BlockDown)]
     assert (down.code, down.reason) == (0, "it was asked to stop")
+
+
+def test_what_a_block_of_this_host_sent_before_a_status_is_asked_for_counts_for_the_answer(tmp_path: Path) -> None:
+    """Its launcher may have ended before the interchange looked at the connection at all."""
+    world = World()
+    listener = world.interchange._local_listener = listen_locally(str(tmp_path / "pools"))
+    listener.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as block:
+        block.connect(str(tmp_path / "pools"))
+        block.sendall(wire.Register("7", "pool", "1", "3.11.7", "", "", world_nodes()).head())
+        block.sendall(wire.Bye(wire.ByeCode.FAILED, "no such directory", 0).head())
+    data = commands.dumps(commands.Status())
+    world.client.send([wire.Request(1, len(data)).head(), data])
+    world.interchange._from_client(world.interchange._client.receive())
+    world.interchange._do(world.interchange._core.settle(0.0))
+    heard = [(wire.decode(head, payload.length), payload) for head, payload in world.client.receive()]
+    (reply,) = [commands.read_reply(payload) for message, payload in heard if isinstance(message, wire.Reply)]
+    assert isinstance(reply, commands.StatusReply)
+    assert "7" in reply.ever_connected

@@ -199,7 +199,10 @@ class Interchange:
                     case wire.Cancel():
                         self._core.on_cancel(message)
                     case wire.Request():
-                        self._core.on_request(now, message.number, commands.read_request(payload))
+                        request = commands.read_request(payload)
+                        if isinstance(request, commands.Status):
+                            self._read_local_blocks()
+                        self._core.on_request(now, message.number, request)
                     case _:
                         logger.error("message_unexpected from=executor type=%s", message.type.name)
             except ValueError as e:  # a WireError is one
@@ -235,6 +238,15 @@ class Interchange:
             stream = Stream(sock, self._buffer)
             self._local_blocks[stream.fileno()] = stream
             self._poll.register(stream, _IN)
+
+    def _read_local_blocks(self) -> None:
+        """Read what blocks of this host have sent: it counts for the answer that follows. A block may have connected,
+        said why it fails, and ended before this process looked. Who sees its launcher end asks whether it came up."""
+        if self._local_listener:
+            self._accept()
+        for fd, stream in list(self._local_blocks.items()):
+            if self._local_blocks.get(fd) is stream:
+                self._from_local_block(stream)
 
     def _from_local_block(self, stream: Stream) -> None:
         try:
