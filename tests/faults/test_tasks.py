@@ -63,15 +63,18 @@ def test_what_a_task_raises_is_raised_here_with_the_remote_traceback(pool: PoolE
 @pytest.mark.parametrize(
     ("task", "reported"),
     [
-        ((functools.partial(len, sample.Unpicklable()),), r"the function partial of len cannot be pickled: .*not me"),
+        ((functools.partial(len, sample.Unpicklable()),), r"an argument of partial of len cannot be pickled: .*not me"),
         ((len, sample.Unpicklable()), r"an argument of len cannot be pickled: .*not me"),
-        ((functools.partial(repr, sample.Unreadable()),), r"the function cannot be unpickled in the .*an Unreadable"),
+        ((functools.partial(repr, sample.Unreadable()),), r"the arguments cannot be unpickled in the .*an Unreadable"),
         ((repr, sample.Unreadable()), r"the arguments of repr cannot be unpickled in the worker: .*an Unreadable"),
         ((sample.Unpicklable,), r"the result of Unpicklable, Unpicklable, cannot be pickled: .*not me"),
         ((sample.Unreadable,), r"the result cannot be unpickled here: .*an Unreadable"),
-        ((sample.refuse,), r"the task raised tests\.unit\.sample\.Unloadable: 1, which cannot be pickled"),
+        (
+            (sample.throw,),
+            r"the task raised tests\.unit\.sample\.Unsendable: a word, which cannot be pickled",
+        ),
     ],
-    ids=["function", "argument", "function there", "argument there", "result", "result here", "exception"],
+    ids=["partial", "argument", "partial there", "argument there", "result", "result here", "exception"],
 )
 def test_what_cannot_be_pickled_or_unpickled_fails_its_task_alone_and_is_named(
     pool: PoolExecutor, task: Any, reported: str, took: Took

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 
 def double(x: int) -> int:
     return 2 * x
@@ -38,8 +40,20 @@ class Unloadable(Exception):
         super().__init__(a)
 
 
+class Unsendable(Exception):
+    """It cannot be pickled, for what it holds cannot."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
 def refuse() -> None:
     raise Unloadable(1, 2)
+
+
+def throw() -> None:
+    raise Unsendable("a word")
 
 
 def reciprocal(x: float) -> float:
