@@ -6,8 +6,9 @@ import socket
 from pathlib import Path
 
 from xse.client.client import Client
-from xse.client.config import interchange_config, local_path
+from xse.client.config import interchange_config
 from xse.client.future import load_result
+from xse.wire.endpoints import local_path
 
 
 def test_a_block_of_this_host_can_connect_before_the_interchange_runs(tmp_path: Path) -> None:

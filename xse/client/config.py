@@ -8,6 +8,7 @@ from typing import Any
 
 from xse.version import VERSION
 from xse.wire import commands
+from xse.wire.endpoints import local_path
 
 
 def interchange_config(
@@ -40,8 +41,3 @@ def interchange_config(
         run_info={**about, "script": sys.argv[0], "directory": os.getcwd()},
         **settings,
     )
-
-
-def local_path(scratch: str) -> str:
-    """The unix socket on which the interchange listens for pools of this host."""
-    return f"{scratch}/pools"

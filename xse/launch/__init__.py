@@ -4,7 +4,7 @@ Used by both executors and by ``xse doctor``; imports nothing of them. Start rea
 """
 
 from xse.launch.binary import Executable, find_libzmq, find_pool
-from xse.launch.connect_file import endpoints_of, tcp_endpoint, write_connect_file
+from xse.launch.connect_file import endpoints_of, write_connect_file
 from xse.launch.environment import for_launcher, in_a_script, outside, write_record
 from xse.launch.launchers import (
     NAMES,
@@ -38,7 +38,6 @@ __all__ = [
     "launcher",
     "launcher_args",
     "outside",
-    "tcp_endpoint",
     "words",
     "write_connect_file",
     "write_record",

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from xse.errors import LaunchError, OptionError
 from xse.launch.keys import BlockKeys
 from xse.launch.options import PoolOptions
+from xse.wire.endpoints import local_endpoint, tcp_endpoint
 
 
 def write_connect_file(
@@ -33,12 +34,7 @@ def write_connect_file(
         ) from None
 
 
-def tcp_endpoint(address: str, port: int) -> str:
-    """For ZeroMQ; an IPv6 address takes brackets."""
-    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
-
-
 def endpoints_of(scratch: str, hosts: Sequence[str], ports: Sequence[int]) -> list[str]:
     """Where pools find the interchange: they take the first that they can reach. ``scratch``: the directory on this
     host that its unix socket lies in; ``hosts``: addresses at which it listens by TCP, at each of ``ports``."""
-    return [f"unix://{scratch}/pools", *(tcp_endpoint(host, port) for host in hosts for port in ports)]
+    return [local_endpoint(scratch), *(tcp_endpoint(host, port) for host in hosts for port in ports)]

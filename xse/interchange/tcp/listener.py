@@ -20,6 +20,7 @@ from xse.interchange.tcp.pending import PendingConnections
 from xse.interchange.tcp.refusals import Refusals
 from xse.wire import commands
 from xse.wire import messages as wire
+from xse.wire.endpoints import tcp_endpoint
 from xse.wire.frames import Frames
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Listener:
         """Bind every address of this host that is given, or none."""
         bound: list[str] = []
         for address in addresses:
-            endpoint = f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"
+            endpoint = tcp_endpoint(address, port)
             try:
                 self._socket.bind(endpoint)
             except zmq.ZMQError as e:
