@@ -2,7 +2,8 @@
  *
  * It hears from its manager (messages) and from its runner (events), and answers through `host` and the runner's table.
  * Tasks wait in one queue and go to whichever worker is free. Short ones are given to a worker ahead of time, to hide
- * the way; a worker that runs dry gets those that another has not begun, so none waits behind a running task. */
+ * the way; a worker that runs dry gets those that another has not begun, so none waits behind a running task while
+ * another worker is idle. */
 #ifndef XSE_LEADER_H
 #define XSE_LEADER_H
 
@@ -13,8 +14,8 @@ struct leader;
 struct leader_host {
     void (*send)(void *arg, struct msg *msg); /* to the manager; takes the reference */
     void (*end_runner)(void *arg); /* free it: no worker is left after. The leader does not touch it again */
-    void (*ended)(void *arg, bool failed); /* BYE is said: the rank waits for the last STOP, with the others */
-    void (*manager_gone)(void *arg); /* which will not come: the manager is gone */
+    void (*ended)(void *arg, bool failed); /* BYE was sent: the rank now waits for the final STOP */
+    void (*manager_gone)(void *arg); /* the manager is gone, so no STOP will come */
     void *arg;
 };
 
@@ -38,7 +39,7 @@ void leader_free(struct leader *leader); /* not the runner */
 const struct runner_events *leader_events(struct leader *leader); /* for the runner to call */
 
 void leader_on_message(struct leader *leader, const struct msg *msg, int64_t now_us);
-/* held: what was sent to the manager has not left, and there is so much of it that workers get no more tasks. */
+/* held: too much data waits to be sent to the manager, so workers get no new tasks. */
 void leader_hold(struct leader *leader, bool held);
 void leader_on_heard(struct leader *leader, int64_t now_us); /* the manager lives: some of a message has come */
 void leader_on_tick(struct leader *leader, int64_t now_us); /* at its deadline, or any time */

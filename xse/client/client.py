@@ -159,8 +159,7 @@ class Client:
 
     def close(self, timeout: float, reason: Exception | None = None) -> None:
         """End all blocks and the interchange, within ``timeout`` seconds; futures still open are cancelled, or fail
-        with
-        ``reason``.
+        with ``reason``.
 
         May be called from any thread, and again. After it no process of the interchange is left. A close that was
         interrupted, by an exception of a signal handler, is completed by the next.
@@ -242,7 +241,7 @@ class Client:
         return {**waiting, **self.futures.copy()}
 
     def wait_until_empty(self) -> None:
-        """Until every future has its answer. What a chunk that was answered gives back is waited for, too."""
+        """Wait until every future is done, those of items that a finished chunk has given back, too."""
         while True:
             last = self._last_id
             self._wait_for(self._empty_bells.append, self._ring_if_empty)
@@ -343,7 +342,7 @@ class Client:
     def _send_here(self, entry: Entry) -> bool:
         """Send a single task from the caller's thread, which saves one wake-up. False: the io thread must send it.
 
-        Only where no other task is open. So what goes by the other socket comes after it, and nothing before it.
+        Only where no other task is open, so that the order between the two sockets does not matter.
         """
         assert self._io
         future, function, data, *_ = entry
