@@ -320,11 +320,7 @@ class Keeper:
         if block_id not in status.ever_connected:
             tail = _reason(self.blocks[block_id].stderr_tail()) or "it wrote nothing to stderr"
             if block_id in self._too_late:
-                self._failed(
-                    block_id,
-                    f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}",
-                    self._failed_start,
-                )
+                reason = f"it had not come up after {self._plan.start_timeout:g} s (start_timeout): {tail}"
             else:
                 reason = f"its launcher ended with exit code {code} before it came up: {tail}"
             self._failed(block_id, reason, self._failed_start)
